@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by every script here: where things are, how progress and failures are
+# told, and how missing tools are installed.
+
+set -euo pipefail
+export LC_ALL=C TZ=UTC
+umask 022
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cache=${PHYR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/phyr}
+linux=$top/linux
+# shellcheck disable=SC2034 # used by those who source this
+build=$top/build results=$top/results out=$top/out
+
+# The user's git configuration must not reach a commit or a patch.
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+# shellcheck disable=SC2046
+unset $(git rev-parse --local-env-vars 2>/dev/null) GIT_EDITOR GIT_PAGER 2>/dev/null || true
+phyr_name='phyr developers' phyr_email=phyr@localhost
+
+export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-10G}
+# Two clones of this repository share their compilations.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
+
+jobs=${JOBS:-$(nproc)}
+
+say() { printf 'phyr: %s\n' "$*" >&2; }
+
+# step WHAT: names what is being done, for progress and for die().
+doing=starting
+step() {
+	doing=$*
+	say "$(date +%H:%M:%S) $*"
+}
+
+# die WRONG MEND: what was being done, what went wrong, the command that mends it.
+die() {
+	printf 'phyr: while %s: %s\n  mend: %s\n' "$doing" "$1" "$2" >&2
+	exit 1
+}
+
+# logged LOG COMMAND...: the command's output goes to LOG; a line of progress
+# goes to the terminal every 30 seconds, the log's end if the command fails.
+logged() {
+	local log=$1 start=$SECONDS pid rc=0 next=$((SECONDS + 30))
+	shift
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	# shellcheck disable=SC2064
+	trap "kill $pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM
+	while kill -0 $pid 2>/dev/null; do
+		sleep 0.3
+		if [ $SECONDS -ge $next ]; then
+			next=$((SECONDS + 30))
+			say "  $((SECONDS - start)) s, $(wc -l <"$log") lines: $(tail -n 1 "$log" | cut -c1-60)"
+		fi
+	done
+	wait $pid || rc=$?
+	trap - INT TERM
+	[ $rc = 0 ] || tail -n 25 "$log" >&2
+	return $rc
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif sudo -n true 2>/dev/null; then
+		sudo -n "$@"
+	else
+		return 126
+	fi
+}
+
+# need PACKAGE...: installs what is missing of Debian's packages.
+need() {
+	local p missing=() was=$doing
+	for p; do
+		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed ||
+			missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	step "installing ${missing[*]}"
+	as_root true || die "neither root nor sudo without a password" \
+		"sudo apt-get install ${missing[*]}"
+	logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
+		{ logged "$cache/log/apt" as_root apt-get update &&
+		logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } ||
+		die "apt could not install them (no network?)" "apt-get update && apt-get install ${missing[*]}"
+	doing=$was
+}
+
+need_kernel_tools() {
+	need build-essential bc bison flex ccache kmod libelf-dev libssl-dev python3 xz-utils
+}
+
+# need_space GIGABYTES WHERE
+need_space() {
+	local free
+	mkdir -p "$2"
+	free=$(($(df --output=avail -k "$2" | tail -n 1) / 1048576))
+	[ "$free" -ge "$1" ] || die "$free GB free at $2, $1 GB needed" \
+		"free some space, or set PHYR_CACHE to a folder on a larger disk"
+}
+
+# one_at_a_time: two verbs at once in one clone would build into each other.
+one_at_a_time() {
+	[ -z "${PHYR_LOCKED:-}" ] || return 0
+	exec 9>"$top/.lock"
+	flock -n 9 || die "another verb is at work in this clone" "wait for it, or stop it"
+	export PHYR_LOCKED=1
+}
+
+# Fields of the series file's head: series_field base-tree
+series_field() { sed -n "s/^# $1: //p" "$top/series"; }
+series_patches() { sed 's/#.*//; s/[[:space:]]*$//; /^$/d' "$top/series"; }
+series_parts() { series_patches | cut -d/ -f1 | uniq; }
+# What linux/ must hold to be the series as it stands in this clone.
+series_digest() {
+	(cd "$top" && { series_patches | sed 's#^#patches/#' | xargs -r sha256sum; cat series; } | sha256sum | cut -c1-64)
+}
+
+linux_git() { git -C "$linux" "$@"; }
+linux_state() { cat "$(linux_git rev-parse --absolute-git-dir)/phyr-$1" 2>/dev/null; }
+linux_record() { printf '%s\n' "$2" >"$(linux_git rev-parse --absolute-git-dir)/phyr-$1"; }
