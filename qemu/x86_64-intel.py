@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""q35 with VT-d"""
+"""q35 with VT-d, without caching mode: flushes are deferred, as on hardware"""
 from ..qemu_config import QemuArchParams
 
 QEMU_ARCH = QemuArchParams(
@@ -14,7 +14,7 @@ CONFIG_SERIAL_8250_CONSOLE=y''',
 		'-M', 'q35,kernel-irqchip=split', '-smp', '1',
 		# Peer-to-peer DMA through this host bridge passes with AMD's models only
 		'-cpu', 'EPYC',
-		'-device', 'intel-iommu,intremap=on,caching-mode=on'])
+		'-device', 'intel-iommu,intremap=on'])
 
 VIRTIO = 'iommu_platform=on,disable-legacy=on'
 IOMMU = 'dmar'

@@ -17,5 +17,5 @@ CONFIG_SERIAL_8250_CONSOLE=y''',
 		'-device', 'virtio-iommu-pci,addr=3'])
 
 VIRTIO = 'iommu_platform=on,disable-legacy=on'
-IOMMU = 'virtio'
-DOMAIN = 'DMA'
+IOMMU = '0000:00:03.0'
+DOMAIN = 'DMA-FQ'

@@ -46,10 +46,13 @@ logged() {
 	local log=$1 start=$SECONDS pid rc=0 next=$((SECONDS + 30))
 	shift
 	mkdir -p "$(dirname "$log")"
+	# A process group of its own, so that stopping leaves nothing running.
+	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
+	set +m
 	# shellcheck disable=SC2064
-	trap "kill $pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM
+	trap "kill -TERM -- -$pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM
 	while kill -0 $pid 2>/dev/null; do
 		sleep 0.3
 		if [ $SECONDS -ge $next ]; then

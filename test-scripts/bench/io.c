@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * io:DISK  instructions per direct I/O of the disk with that serial number, or
+ *          of /dev/DISK. One I/O at a time, through libaio's system calls.
+ *
+ * Runs under QEMU's -icount shift=0, where the time stamp counter counts
+ * instructions. A task that sleeps until its I/O ends would leave the CPU idle
+ * for a time that the host decides. This one does not sleep: it looks at the
+ * completion ring in its own memory, in a loop whose passes are counted and
+ * cost a known number of instructions, which are taken off. What remains is
+ * submission, interrupt and completion.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/fs.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define KIB		1024UL
+#define MIB		(1024 * KIB)
+#define AREA		(2 * MIB)	/* the buffer, 2 MiB aligned */
+#define SPAN		(256 * MIB)	/* of the disk */
+#define GROUP		64		/* I/Os whose mean is one sample */
+#define GROUPS		16
+#define SPIN_COST	5		/* instructions of one pass of wait_for() */
+
+static const struct workload {
+	const char *name;
+	size_t size;
+	bool write, random, huge;
+} workloads[] = {
+	/* name			size	   write  random huge pages */
+	{ "randread-4k",	4 * KIB,   false, true,  false },
+	{ "randwrite-4k",	4 * KIB,   true,  true,  false },
+	{ "read-128k",		128 * KIB, false, false, false },
+	{ "write-128k",		128 * KIB, true,  false, false },
+	{ "read-1m",		1 * MIB,   false, false, false },
+	{ "write-1m",		1 * MIB,   true,  false, false },
+	{ "read-1m-huge",	1 * MIB,   false, false, true },
+	{ "write-1m-huge",	1 * MIB,   true,  false, true },
+};
+
+/* What io_setup() maps, see fs/aio.c */
+struct ring {
+	unsigned int id, nr, head, tail;
+	unsigned int magic, compat_features, incompat_features, header_length;
+	struct io_event events[];
+};
+
+static aio_context_t aio;
+
+/* Waits until *word is not old; returns the number of passes. */
+static inline uint64_t wait_for(volatile unsigned int *word, unsigned int old)
+{
+	uint64_t passes = 0;
+
+	asm volatile("1:	cmpl %2, %1\n\t"
+		     "jne 2f\n\t"
+		     "pause\n\t"	/* lets QEMU's other thread run at once */
+		     "incq %0\n\t"
+		     "jmp 1b\n"
+		     "2:" : "+r"(passes) : "m"(*word), "r"(old) : "cc", "memory");
+	return passes;
+}
+
+/* The instructions of one I/O */
+static int64_t one(int fd, const struct workload *w, void *buf, off_t pos)
+{
+	struct ring *ring = (struct ring *)aio;
+	struct iocb cb = {
+		.aio_lio_opcode = w->write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = fd,
+		.aio_buf = (uintptr_t)buf,
+		.aio_nbytes = w->size,
+		.aio_offset = pos,
+	}, *cbs = &cb;
+	unsigned int tail = ring->tail;
+	uint64_t start, end, passes;
+
+	start = __rdtsc();
+	if (syscall(SYS_io_submit, aio, 1L, &cbs) != 1) {
+		printf("%s: io_submit: %s\n", w->name, strerror(errno));
+		return -1;
+	}
+	passes = wait_for(&ring->tail, tail);
+	end = __rdtsc();
+
+	if (ring->events[tail].res != (int64_t)w->size) {
+		printf("%s: %lld of %zu bytes at %lld\n", w->name,
+		       (long long)ring->events[tail].res, w->size, (long long)pos);
+		return -1;
+	}
+	ring->head = ring->tail;
+	return end - start - passes * SPIN_COST;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	int64_t x = *(int64_t *)a, y = *(int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * A buffer of small pages none of which follows the one before in memory, or of
+ * one huge page. Small pages come from the allocator mostly in order: even ones
+ * are touched before odd ones.
+ */
+static char *buffer(bool huge)
+{
+	char *p = mmap(NULL, 2 * AREA, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	p = (char *)(((uintptr_t)p + AREA - 1) & ~(AREA - 1));
+	madvise(p, AREA, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	for (size_t step = 0; step < 2; step++)
+		for (size_t i = step * 4096; i < AREA; i += 8192)
+			p[i] = 1;
+	return p;
+}
+
+/* The pieces of physically contiguous memory that an area has */
+static unsigned int pieces(char *p, size_t len)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry, last = 0;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < len / 4096; i++, last = entry & ((1UL << 55) - 1)) {
+		if (pread(fd, &entry, 8, ((uintptr_t)p / 4096 + i) * 8) != 8)
+			entry = 0;
+		n += !i || (entry & ((1UL << 55) - 1)) != last + 1;
+	}
+	close(fd);
+	return n;
+}
+
+static int find(const char *name)
+{
+	DIR *d = opendir("/sys/block");
+	struct dirent *e;
+	char path[512], serial[64];
+
+	while (d && (e = readdir(d))) {
+		for (int i = 0; i < 2; i++) {
+			FILE *f;
+
+			snprintf(path, sizeof(path), "/sys/block/%s/%sserial", e->d_name, i ? "device/" : "");
+			f = fopen(path, "r");
+			if (!f)
+				continue;
+			if (fscanf(f, "%63s", serial) == 1 && !strcmp(serial, name)) {
+				snprintf(path, sizeof(path), "/dev/%s", e->d_name);
+				printf("%s is %s\n", name, path);
+				return open(path, O_RDWR | O_DIRECT);
+			}
+			fclose(f);
+		}
+	}
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	return open(path, O_RDWR | O_DIRECT);
+}
+
+int main(int argc, char **argv)
+{
+	const char *disk = argc > 1 ? argv[1] : "";
+	char *area[2] = { buffer(false), buffer(true) };
+	uint64_t seed = 0x9e3779b97f4a7c15, size = 0;
+	int fd = find(disk);
+
+	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) || size < SPAN) {
+		printf("%s: %s, %llu bytes\n", disk, strerror(errno), (unsigned long long)size);
+		return 1;
+	}
+	if (!area[0] || !area[1] || mlockall(MCL_CURRENT) || syscall(SYS_io_setup, 1L, &aio)) {
+		perror(disk);
+		return 1;
+	}
+	for (const struct workload *w = workloads; w < workloads + sizeof(workloads) / sizeof(*workloads); w++) {
+		static int64_t all[GROUP*GROUPS]; int64_t sample[GROUPS], n;
+		off_t pos = 0;
+
+		/* The first group only warms up. */
+		for (int g = -1; g < GROUPS; g++) {
+			int64_t sum = 0;
+
+			for (int i = 0; i < GROUP; i++) {
+				if (w->random) {
+					seed ^= seed << 13;
+					seed ^= seed >> 7;
+					seed ^= seed << 17;
+					pos = seed % (SPAN / w->size) * w->size;
+				} else {
+					pos = (pos + w->size) % SPAN;
+				}
+				n = one(fd, w, area[w->huge], pos);
+				if (n < 0)
+					return 1;
+				sum += n;
+				if (g >= 0) all[g*GROUP+i] = n;
+			}
+			if (g >= 0)
+				sample[g] = sum;
+		}
+		int64_t tot = 0;
+		for (int i = 0; i < GROUP*GROUPS; i++) tot += all[i];
+		qsort(all, GROUPS*GROUP, 8, ascending);
+		qsort(sample, GROUPS, sizeof(*sample), ascending);
+		printf("%s min %ld p5 %ld med %ld p95 %ld max %ld mean %.1f medgrp %.1f mingrp %.1f\n", w->name, all[0], all[51], all[512], all[972], all[1023], tot/1024., sample[8]/64., sample[0]/64.);
+		printf("bench\t%s/%s\t%.1f\tinstructions\n", disk, w->name,
+		       (double)sample[GROUPS / 2] / GROUP);
+		printf("%s: %u pieces\n", w->name, pieces(area[w->huge], w->size));
+	}
+	return 0;
+}
