@@ -9,7 +9,7 @@ CONFIG_SERIAL_8250=y
 CONFIG_SERIAL_8250_CONSOLE=y''',
 	qemu_arch='x86_64',
 	kernel_path='arch/x86/boot/bzImage',
-	kernel_command_line='console=ttyS0 intel_iommu=on',
+	kernel_command_line='console=ttyS0 no_timer_check intel_iommu=on',
 	extra_qemu_params=[
 		'-M', 'q35,kernel-irqchip=split', '-smp', '1',
 		# Peer-to-peer DMA through this host bridge passes with AMD's models only

@@ -9,6 +9,8 @@
  * completion ring in its own memory, in a loop whose passes are counted and
  * cost a known number of instructions, which are taken off. What remains is
  * submission, interrupt and completion.
+ *
+ * Prints "bench NAME LEAST MEAN UNIT", separated by tabs, for each workload.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -31,8 +33,8 @@
 #define MIB		(1024 * KIB)
 #define AREA		(2 * MIB)	/* the buffer, 2 MiB aligned */
 #define SPAN		(256 * MIB)	/* of the disk */
-#define GROUP		64		/* I/Os whose mean is one sample */
-#define GROUPS		16
+#define GROUP		64		/* I/Os that a mean is taken of; the median */
+#define GROUPS		16		/* of this many means is the result */
 #define SPIN_COST	5		/* instructions of one pass of wait_for() */
 
 static const struct workload {
@@ -174,55 +176,80 @@ static int find(const char *name)
 	return open(path, O_RDWR | O_DIRECT);
 }
 
+static int measure(int fd, const char *disk, const struct workload *w, char *area)
+{
+	static uint64_t seed = 0x9e3779b97f4a7c15;
+	int64_t mean[GROUPS], least = INT64_MAX;
+	off_t pos = 0;
+
+	/* The first group only warms up. */
+	for (int g = -1; g < GROUPS; g++) {
+		int64_t sum = 0, n;
+
+		for (int i = 0; i < GROUP; i++) {
+			if (w->random) {
+				seed ^= seed << 13;
+				seed ^= seed >> 7;
+				seed ^= seed << 17;
+				pos = seed % (SPAN / w->size) * w->size;
+			} else {
+				pos = (pos + w->size) % SPAN;
+			}
+			n = one(fd, w, area, pos);
+			if (n < 0)
+				return 1;
+			if (g >= 0 && n < least)
+				least = n;
+			sum += n;
+		}
+		if (g >= 0)
+			mean[g] = sum / GROUP;
+	}
+	qsort(mean, GROUPS, sizeof(*mean), ascending);
+	printf("%s %s: %u pieces of memory an I/O\n", disk, w->name, pieces(area, w->size));
+	printf("bench\t%s %s\t%lld\t%lld\tinstructions\n", disk, w->name,
+	       (long long)least, (long long)mean[GROUPS / 2]);
+	return 0;
+}
+
+/* Does the clock count instructions? Two a pass; interrupts may come between. */
+static int check_clock(void)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (int i = 0; i < 8; i++) {
+		uint64_t n = 50000, start = __rdtsc();
+
+		asm volatile("1: decq %0\n\tjnz 1b" : "+r"(n) : : "cc");
+		start = __rdtsc() - start;
+		if (start < least)
+			least = start;
+	}
+	printf("100000 instructions took %llu by the clock\n", (unsigned long long)least);
+	return least < 100000 || least > 100100;
+}
+
 int main(int argc, char **argv)
 {
 	const char *disk = argc > 1 ? argv[1] : "";
 	char *area[2] = { buffer(false), buffer(true) };
-	uint64_t seed = 0x9e3779b97f4a7c15, size = 0;
+	uint64_t size = 0;
 	int fd = find(disk);
 
 	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) || size < SPAN) {
 		printf("%s: %s, %llu bytes\n", disk, strerror(errno), (unsigned long long)size);
 		return 1;
 	}
+	if (check_clock()) {
+		printf("the time stamp counter does not count instructions: no -icount shift=0?\n");
+		return 1;
+	}
 	if (!area[0] || !area[1] || mlockall(MCL_CURRENT) || syscall(SYS_io_setup, 1L, &aio)) {
 		perror(disk);
 		return 1;
 	}
-	for (const struct workload *w = workloads; w < workloads + sizeof(workloads) / sizeof(*workloads); w++) {
-		static int64_t all[GROUP*GROUPS]; int64_t sample[GROUPS], n;
-		off_t pos = 0;
-
-		/* The first group only warms up. */
-		for (int g = -1; g < GROUPS; g++) {
-			int64_t sum = 0;
-
-			for (int i = 0; i < GROUP; i++) {
-				if (w->random) {
-					seed ^= seed << 13;
-					seed ^= seed >> 7;
-					seed ^= seed << 17;
-					pos = seed % (SPAN / w->size) * w->size;
-				} else {
-					pos = (pos + w->size) % SPAN;
-				}
-				n = one(fd, w, area[w->huge], pos);
-				if (n < 0)
-					return 1;
-				sum += n;
-				if (g >= 0) all[g*GROUP+i] = n;
-			}
-			if (g >= 0)
-				sample[g] = sum;
-		}
-		int64_t tot = 0;
-		for (int i = 0; i < GROUP*GROUPS; i++) tot += all[i];
-		qsort(all, GROUPS*GROUP, 8, ascending);
-		qsort(sample, GROUPS, sizeof(*sample), ascending);
-		printf("%s min %ld p5 %ld med %ld p95 %ld max %ld mean %.1f medgrp %.1f mingrp %.1f\n", w->name, all[0], all[51], all[512], all[972], all[1023], tot/1024., sample[8]/64., sample[0]/64.);
-		printf("bench\t%s/%s\t%.1f\tinstructions\n", disk, w->name,
-		       (double)sample[GROUPS / 2] / GROUP);
-		printf("%s: %u pieces\n", w->name, pieces(area[w->huge], w->size));
-	}
+	for (unsigned int n = 0; n < sizeof(workloads) / sizeof(*workloads); n++)
+		if (measure(fd, disk, &workloads[n], area[workloads[n].huge]))
+			return 1;
 	return 0;
 }

@@ -15,7 +15,7 @@ sparse='sparse -D__typeof_unqual__=__typeof__'
 check_make() { # FOLDER ARGUMENTS...
 	local objects=$1
 	shift
-	nice make -s -C "$check_src" O="$objects" ARCH="$check_arch" CC='ccache gcc' HOSTCC='ccache gcc' \
+	make -s -C "$check_src" O="$objects" ARCH="$check_arch" CC='ccache gcc' HOSTCC='ccache gcc' \
 		KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=phyr KBUILD_BUILD_HOST=phyr W=1 CHECK="$sparse" "$@"
 }
 
@@ -96,7 +96,7 @@ touched() {
 	} | grep -vE '^(tools|scripts|samples|Documentation)/' | sed 's/\.c$/.o/' | sort -u
 }
 
-compiled=0
+compiled=0 last_commit='' last_objects='' last_log=''
 # warnings_delta COMMIT NAME: fails, and says which, if the commit adds warnings
 warnings_delta() {
 	local bad=0 objs new='' old='' later rest o log=$dir/$2
@@ -105,10 +105,15 @@ warnings_delta() {
 	for o in "${objs[@]}"; do
 		if src_git cat-file -e "$1^:${o%.o}.c" 2>/dev/null; then old="$old $o"; else new="$new $o"; fi
 	done
-	# shellcheck disable=SC2086 # lists of words from here on
+	# shellcheck disable=SC2086,SC2046 # lists of words from here on
 	{
 		src_checkout "$1^" && check_objects scenario || return
-		compile "$log/scenario.before" $old
+		# The state after one patch is that before the next.
+		if [ "$(src_git rev-parse "$1^")" = "$last_commit" ] && [ "$old" = "$last_objects" ]; then
+			cp "$last_log" "$log/scenario.before"
+		else
+			compile "$log/scenario.before" $old
+		fi
 		later=$(unbuilt $old)
 		old=$(built $old)
 		if [ -n "$later" ]; then
@@ -122,6 +127,8 @@ warnings_delta() {
 		fi
 		src_checkout "$1" && check_objects scenario || return
 		compile "$log/scenario.after" $old $new
+		last_commit=$(src_git rev-parse "$1") last_log=$log/scenario.after
+		last_objects=$(printf ' %s' $(printf '%s\n' $old $new | sort))
 		for o in $(unbuilt $old); do
 			note "$2 breaks $o: $(grep -m1 -E 'error: ' "$log/scenario.after" || tail -n 1 "$log/scenario.after")"
 			bad=1
@@ -139,6 +146,7 @@ warnings_delta() {
 			# A new file that the scenario could not build has been judged by the other.
 			for o in $rest; do
 				sed -i "\#${o%.o}\.c:#d" "$log/scenario.after"
+				last_commit=''
 			done
 		fi
 	}
