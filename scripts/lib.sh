@@ -16,7 +16,7 @@ build=$top/build results=$top/results out=$top/out
 # The user's git configuration must not reach a commit or a patch.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 # shellcheck disable=SC2046
-unset $(git rev-parse --local-env-vars 2>/dev/null) GIT_EDITOR GIT_PAGER 2>/dev/null || true
+unset $(git rev-parse --local-env-vars 2>/dev/null) GIT_EDITOR GIT_PAGER GIT_DIFF_OPTS GIT_EXTERNAL_DIFF 2>/dev/null || true
 phyr_name='phyr developers' phyr_email=phyr@localhost
 
 export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-10G}

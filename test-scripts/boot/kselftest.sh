@@ -6,7 +6,7 @@ kselftest() { # MACHINE SCENARIO TEST,...
 	ksft=$(scripts/kselftest) || return 1
 	mkdir -p "$tmp/extra"
 	cp -r "$ksft/tests" "$tmp/extra/ksft"
-	qemu/run -t $((TIMEOUT - 20)) -o "$dir" -e "$tmp/extra" "$1" "$2" "$3" >"$dir/run.log"
+	qemu/run -t $((TIMEOUT - 20)) -o "$dir" -e "$tmp/extra" -q '-m 4G' "$1" "$2" "$3" >"$dir/run.log"
 	local rc=$?
 	cat "$dir/run.log"
 	cp "$dir/verdict.ktap" "$dir/ktap"

@@ -291,7 +291,11 @@ static bool lazy(void)
  * Files are opened by whoever loads the module: the root directory of a kernel
  * thread, as the tests are, is empty.
  */
-static struct file *warn_count, *failslab;
+static struct file *warn_count;
+
+static bool failslab;
+module_param(failslab, bool, 0444);
+MODULE_PARM_DESC(failslab, "failslab lets allocations that may sleep fail, too");
 
 /* Number of warnings since boot, or -1 */
 static int warnings(void)
@@ -1056,7 +1060,7 @@ static void buf_frees_table(struct kunit *test)
 	r = kunit_kcalloc(test, LEAK_RANGES, sizeof(*r), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, r);
 	for (i = 0; i < LEAK_RANGES; i++)
-		r[i] = RANGE(bar + i % 256 * PAGE_SIZE, PAGE_SIZE);
+		r[i] = RANGE(bar + i * PAGE_SIZE, PAGE_SIZE);
 	/* Behind an IOMMU, make IOVA space short to have as many entries. */
 	domain = iommu_get_domain_for_dev(&edu->dev);
 	if (domain && iommu_is_dma_domain(domain))
@@ -1084,14 +1088,6 @@ static void buf_frees_table(struct kunit *test)
 }
 
 #if IS_ENABLED(CONFIG_FAILSLAB)
-/* Have allocations that may sleep fail, too. */
-static bool arm_failslab(void)
-{
-	loff_t pos = 0;
-
-	return failslab && kernel_write(failslab, "N", 1, &pos) == 1;
-}
-
 /* Each allocation on the way fails in turn, until none is left to fail. */
 static void buf_alloc_fails(struct kunit *test)
 {
@@ -1100,8 +1096,8 @@ static void buf_alloc_fails(struct kunit *test)
 	int n, turn;
 
 	need_buf(test, true);
-	if (!arm_failslab())
-		kunit_skip(test, "no failslab in debugfs");
+	if (!failslab)
+		kunit_skip(test, "failslab spares allocations that may sleep");
 	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(&edu->dev, SMALL_MASK));
 	r[0] = RANGE(bar + SZ_1M, SZ_512K);
 	r[1] = RANGE(bar, SZ_512K);
@@ -1178,8 +1174,6 @@ static void close_files(void)
 {
 	if (warn_count)
 		filp_close(warn_count, NULL);
-	if (failslab)
-		filp_close(failslab, NULL);
 }
 
 /*
@@ -1191,8 +1185,6 @@ static int __init dma_kunit_init(void)
 	int ret;
 
 	warn_count = open_file("/sys/kernel/warn_count", O_RDONLY);
-	failslab = open_file("/sys/kernel/debug/failslab/ignore-gfp-wait",
-			     O_WRONLY);
 	ret = pci_register_driver(&dma_kunit_driver);
 	if (ret)
 		close_files();
