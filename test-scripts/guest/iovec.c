@@ -180,6 +180,9 @@ int main(void)
 				}
 				bytes += n;
 			}
+			/* A bio drops its pins after it has woken the reader. */
+			for (int i = 0; i < 200 && pins() != before; i++)
+				usleep(10000);
 			if (pins() != before) {
 				printf("%ld pins were not released\n", pins() - before);
 				bad = 1;
