@@ -88,7 +88,7 @@ need() {
 	as_root true || die "neither root nor sudo without a password" \
 		"sudo apt-get install ${missing[*]}"
 	logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
-		{ logged "$cache/log/apt" as_root apt-get update &&
+		{ logged "$cache/log/apt" as_root apt-get update || true
 		logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } ||
 		die "apt could not install them (no network?)" "apt-get update && apt-get install ${missing[*]}"
 	doing=$was
