@@ -76,22 +76,37 @@ as_root() {
 	fi
 }
 
-# need PACKAGE...: installs what is missing of Debian's packages.
+# need PACKAGE...: installs what is missing of Debian's packages. Tests that run
+# side by side take turns, and so do we with another apt of the machine.
 need() {
-	local p missing=() was=$doing
-	for p; do
-		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed ||
-			missing+=("$p")
-	done
-	[ ${#missing[@]} -gt 0 ] || return 0
-	step "installing ${missing[*]}"
-	as_root true || die "neither root nor sudo without a password" \
-		"sudo apt-get install ${missing[*]}"
-	logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
-		{ logged "$cache/log/apt" as_root apt-get update || true
-		logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } ||
-		die "apt could not install them (no network?)" "apt-get update && apt-get install ${missing[*]}"
+	local was=$doing lock packages
+	missing "$@" >/dev/null || return 0
+	mkdir -p "$cache"
+	exec {lock}>"$cache/install.lock"
+	flock "$lock"
+	mapfile -t packages < <(missing "$@")
+	if [ ${#packages[@]} -gt 0 ]; then
+		step "installing ${packages[*]}"
+		as_root true || die "neither root nor sudo without a password" \
+			"sudo apt-get install ${packages[*]}"
+		install_packages || { logged "$cache/log/apt" as_root apt-get update || true; install_packages; } ||
+			die "apt could not install them (no network?)" "apt-get update && apt-get install ${packages[*]}"
+	fi
+	exec {lock}>&-
 	doing=$was
+}
+
+# missing PACKAGE...: those that are not installed, a line each; false if none
+missing() {
+	local p
+	for p; do
+		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || echo "$p"
+	done | grep .
+}
+
+install_packages() {
+	logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
+		install -y --no-install-recommends "${packages[@]}"
 }
 
 need_kernel_tools() {
