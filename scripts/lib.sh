@@ -79,18 +79,18 @@ as_root() {
 # need PACKAGE...: installs what is missing of Debian's packages. Tests that run
 # side by side take turns, and so do we with another apt of the machine.
 need() {
-	local was=$doing lock packages
+	local was=$doing lock absent
 	missing "$@" >/dev/null || return 0
 	mkdir -p "$cache"
 	exec {lock}>"$cache/install.lock"
 	flock "$lock"
-	mapfile -t packages < <(missing "$@")
-	if [ ${#packages[@]} -gt 0 ]; then
-		step "installing ${packages[*]}"
+	mapfile -t absent < <(missing "$@")
+	if [ ${#absent[@]} -gt 0 ]; then
+		step "installing ${absent[*]}"
 		as_root true || die "neither root nor sudo without a password" \
-			"sudo apt-get install ${packages[*]}"
+			"sudo apt-get install ${absent[*]}"
 		install_packages || { logged "$cache/log/apt" as_root apt-get update || true; install_packages; } ||
-			die "apt could not install them (no network?)" "apt-get update && apt-get install ${packages[*]}"
+			die "apt could not install them (no network?)" "apt-get update && apt-get install ${absent[*]}"
 	fi
 	exec {lock}>&-
 	doing=$was
@@ -106,7 +106,7 @@ missing() {
 
 install_packages() {
 	logged "$cache/log/apt" as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
-		install -y --no-install-recommends "${packages[@]}"
+		install -y --no-install-recommends "${absent[@]}"
 }
 
 need_kernel_tools() {
