@@ -7,7 +7,9 @@
 # one with everything on (allmodconfig without the instrumentation that only
 # costs time). Warnings are compared without their line numbers.
 
-check_arch=x86_64
+# check_cross: the prefix of a cross compiler; check_wanted: lines of .config that
+# an architecture wants on top.
+check_arch=x86_64 check_cross='' check_wanted=''
 # sparse 0.6.4 does not know the word, and the kernel's makefile then quietly
 # goes without sparse.
 sparse='sparse -D__typeof_unqual__=__typeof__'
@@ -15,7 +17,7 @@ sparse='sparse -D__typeof_unqual__=__typeof__'
 check_make() { # FOLDER ARGUMENTS...
 	local objects=$1
 	shift
-	make -s -C "$check_src" O="$objects" ARCH="$check_arch" CC='ccache gcc' HOSTCC='ccache gcc' \
+	make -s -C "$check_src" O="$objects" ARCH="$check_arch" CROSS_COMPILE="$check_cross" CC="ccache ${check_cross}gcc" HOSTCC='ccache gcc' \
 		KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=phyr KBUILD_BUILD_HOST=phyr W=1 CHECK="$sparse" "$@"
 }
 
@@ -38,7 +40,7 @@ check_objects() {
 	all)
 		printf '# CONFIG_%s is not set\n' WERROR DRM_WERROR KASAN KCSAN KMSAN UBSAN KCOV GCC_PLUGINS GCOV_KERNEL \
 			MODULE_SIG DEBUG_INFO_BTF FTRACE RUST >"$objects/wanted"
-		echo CONFIG_DEBUG_INFO_NONE=y >>"$objects/wanted"
+		printf '%s\n' CONFIG_DEBUG_INFO_NONE=y $check_wanted >>"$objects/wanted"
 		set -- allmodconfig
 		;;
 	esac
