@@ -11,7 +11,7 @@ CONFIG_SERIAL_8250_CONSOLE=y''',
 	kernel_path='arch/x86/boot/bzImage',
 	kernel_command_line='console=ttyS0 no_timer_check',
 	extra_qemu_params=[
-		'-M', 'q35', '-smp', '1',
+		'-M', 'q35', '-smp', '1,maxcpus=2',
 		# 32 bits with PAE and NX
 		'-cpu', 'EPYC'])
 

@@ -11,7 +11,7 @@ CONFIG_SERIAL_8250_CONSOLE=y''',
 	kernel_path='arch/x86/boot/bzImage',
 	kernel_command_line='console=ttyS0 no_timer_check iommu=off swiotlb=force',
 	extra_qemu_params=[
-		'-M', 'q35,kernel-irqchip=split', '-smp', '1',
+		'-M', 'q35,kernel-irqchip=split', '-smp', '1,maxcpus=2',
 		# Peer-to-peer DMA through this host bridge passes with AMD's models only
 		'-cpu', 'EPYC'])
 

@@ -24,8 +24,8 @@
 #ifndef AF_KCM
 #define AF_KCM	41
 #endif
-#define MESSAGE	200000
-#define COUNT	40
+#define MESSAGE	60000	/* the parser refuses what SO_RCVBUF would not hold */
+#define COUNT	100
 
 static void die(const char *what)
 {
@@ -56,7 +56,7 @@ static int parser(void)
 static int kcm(int tcp)
 {
 	struct kcm_attach attach = { .fd = tcp, .bpf_fd = parser() };
-	int fd = socket(AF_KCM, SOCK_SEQPACKET, KCMPROTO_CONNECTED);
+	int fd = socket(AF_KCM, SOCK_DGRAM, KCMPROTO_CONNECTED);
 
 	if (fd < 0 || ioctl(fd, SIOCKCMATTACH, &attach))
 		die("attaching a TCP socket to KCM");
@@ -80,6 +80,7 @@ int main(void)
 	int listener, a, b, i, status;
 	pid_t sender;
 
+	alarm(60);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
 	ioctl(listener, SIOCSIFFLAGS, &lo);
 	a = socket(AF_INET, SOCK_STREAM, 0);

@@ -130,6 +130,10 @@ int main(void)
 	unsigned long verified = 0;
 	int fd, round;
 
+	fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY);
+	if (fd < 0 || write(fd, "8", 1) != 1)
+		die("nr_hugepages");
+	close(fd);
 	fd = open("/dev/vda", O_RDWR | O_DIRECT);
 	if (fd < 0)
 		die("/dev/vda");
