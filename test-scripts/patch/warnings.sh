@@ -8,8 +8,8 @@
 # costs time). Warnings are compared without their line numbers.
 
 # check_cross: the prefix of a cross compiler; check_wanted: lines of .config that
-# an architecture wants on top.
-check_arch=x86_64 check_cross='' check_wanted=''
+# an architecture wants on top; check_unwanted: symbols that must be off for them.
+check_arch=x86_64 check_cross='' check_wanted='' check_unwanted=''
 # sparse 0.6.4 does not know the word, and the kernel's makefile then quietly
 # goes without sparse.
 sparse='sparse -D__typeof_unqual__=__typeof__'
@@ -39,7 +39,7 @@ check_objects() {
 		;;
 	all)
 		printf '# CONFIG_%s is not set\n' WERROR DRM_WERROR KASAN KCSAN KMSAN UBSAN KCOV GCC_PLUGINS GCOV_KERNEL \
-			MODULE_SIG DEBUG_INFO_BTF FTRACE RUST >"$objects/wanted"
+			MODULE_SIG DEBUG_INFO_BTF FTRACE RUST $check_unwanted >"$objects/wanted"
 		printf '%s\n' CONFIG_DEBUG_INFO_NONE=y $check_wanted >>"$objects/wanted"
 		set -- allmodconfig
 		;;
