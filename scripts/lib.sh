@@ -80,15 +80,16 @@ as_root() {
 # side by side take turns, and so do we with another apt of the machine.
 need() {
 	local was=$doing lock absent
-	missing "$@" >/dev/null || return 0
+	mapfile -t absent < <(missing "$@")
+	[ ${#absent[@]} -gt 0 ] || return 0
+	step "installing ${absent[*]}"
+	as_root true || die "neither root nor sudo without a password" \
+		"sudo apt-get install ${absent[*]}"
 	mkdir -p "$cache"
 	exec {lock}>"$cache/install.lock"
 	flock "$lock"
-	mapfile -t absent < <(missing "$@")
+	mapfile -t absent < <(missing "$@") # another test may have had its turn
 	if [ ${#absent[@]} -gt 0 ]; then
-		step "installing ${absent[*]}"
-		as_root true || die "neither root nor sudo without a password" \
-			"sudo apt-get install ${absent[*]}"
 		install_packages || { logged "$cache/log/apt" as_root apt-get update || true; install_packages; } ||
 			die "apt could not install them (no network?)" "apt-get update && apt-get install ${absent[*]}"
 	fi
