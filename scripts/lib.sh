@@ -110,6 +110,11 @@ install_packages() {
 		install -y --no-install-recommends "${absent[@]}"
 }
 
+# spatch looks for the Python of its report rules where only -dev puts it.
+need_coccinelle() {
+	need coccinelle python3-dev
+}
+
 need_kernel_tools() {
 	need build-essential bc bison flex ccache kmod libelf-dev libssl-dev python3 xz-utils
 }
