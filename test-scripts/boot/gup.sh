@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Physical ranges of user memory: what pin_user_phyrs() returns, direct I/O at
+# random, and both against everything that moves memory.
+. test-scripts/boot/kselftest.sh
+gup() { # SCENARIO SECONDS
+	kselftest x86_64-none "$1" \
+		"dio-fuzz:vda:3,dio-fuzz:nvme0n1:3,dio-fuzz:sda:3,gup-race:vda:$2,kselftest:gup_phyr" \
+		-a 'hugepagesz=1G hugepages=1' -q '-m 4G -smp 2'
+}
