@@ -5,6 +5,8 @@
  *      pin_user_phyrs(), as ranges. A workload without "pages" in its name takes
  *      what the kernel has to offer.
  *
+ * The guest has a huge page of 1 GiB (hugepagesz=1G hugepages=1).
+ *
  * Runs under QEMU's -icount shift=0, where a nanosecond is an instruction.
  */
 #define _GNU_SOURCE
@@ -169,7 +171,6 @@ int main(void)
 	struct pin_phyrs_test none = {};
 	char *area = NULL;
 	int failed = 0;
-	FILE *f;
 
 	fd = open("/sys/kernel/debug/gup_test", O_RDWR);
 	if (fd < 0) {
@@ -180,12 +181,6 @@ int main(void)
 	none.max_ranges = 1;
 	have_phyrs = !ioctl(fd, PIN_PHYRS_TEST, &none);
 	printf("pin_user_phyrs: %s\n", have_phyrs ? "yes" : "no");
-
-	f = fopen("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages", "w");
-	if (f) {
-		fputs("1\n", f);
-		fclose(f);
-	}
 
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(*workloads); i++) {
 		const struct workload *w = &workloads[i];
