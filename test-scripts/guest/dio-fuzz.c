@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include "pins.h"
 
 #define MIB		(1024UL * 1024)
 #define SPAN		(16 * MIB)	/* of the file */
@@ -84,26 +85,6 @@ static void mix(void)
 		madvise(p, 2 * MIB, MADV_DONTNEED);
 		break;
 	}
-}
-
-static long long pins(void)
-{
-	long long acquired = 0, released = 0;
-	char line[128];
-	FILE *f = fopen("/proc/sys/vm/stat_refresh", "w");
-
-	if (f) {
-		fputs("1\n", f);
-		fclose(f);
-	}
-	f = fopen("/proc/vmstat", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "nr_foll_pin_acquired %lld", &acquired);
-		sscanf(line, "nr_foll_pin_released %lld", &released);
-	}
-	if (f)
-		fclose(f);
-	return acquired - released;
 }
 
 /* Fills @v with vectors that do not overlap; returns their total. */

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "pins.h"
 
 #define MIB		(1024UL * 1024)
 #define HUGE		(2 * MIB)
@@ -212,26 +213,6 @@ static void *disturb(void *arg)
 		disturbed++;
 	}
 	return NULL;
-}
-
-static long long pins(void)
-{
-	long long acquired = 0, released = 0;
-	char line[128];
-	FILE *f = fopen("/proc/sys/vm/stat_refresh", "w");
-
-	if (f) {
-		fputs("1\n", f);
-		fclose(f);
-	}
-	f = fopen("/proc/vmstat", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "nr_foll_pin_acquired %lld", &acquired);
-		sscanf(line, "nr_foll_pin_released %lld", &released);
-	}
-	if (f)
-		fclose(f);
-	return acquired - released;
 }
 
 int main(int argc, char **argv)

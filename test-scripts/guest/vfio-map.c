@@ -24,6 +24,7 @@
 #else
 #define __rdtsc() 0ULL
 #endif
+#include "pins.h"
 
 #define MIB	(1024UL * 1024)
 #define HUGE	(2 * MIB)
@@ -186,23 +187,6 @@ static int dma(uint64_t iova, bool to_memory)
 		usleep(1000);
 	}
 	return -1;
-}
-
-static long long pins(void)
-{
-	long long acquired = 0, released = 0;
-	char line[128];
-	FILE *f;
-
-	put("/proc/sys/vm/stat_refresh", "1\n");
-	f = fopen("/proc/vmstat", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "nr_foll_pin_acquired %lld", &acquired);
-		sscanf(line, "nr_foll_pin_released %lld", &released);
-	}
-	if (f)
-		fclose(f);
-	return acquired - released;
 }
 
 static char *memory(size_t size, int advice)
