@@ -138,6 +138,32 @@ static void spy_unmapped(u64 iova, u64 want, u64 got)
 	spy.unmapped += got;
 }
 
+#ifdef HAVE_MAP_PHYRS
+#define spy_map		map_phyrs
+
+/* Fails at one of the ranges, after those before it have been mapped */
+static int spy_map_range(struct pt_iommu *pt, dma_addr_t iova, dma_addr_t len,
+			 const struct phyr *phyrs, size_t nr, unsigned int prot,
+			 gfp_t gfp, size_t *mapped)
+{
+	size_t i, bytes = 0, before = *mapped;
+	int ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		spy.maps++;
+		if (spy_fails(&spy.fail_map))
+			break;
+		bytes += phyrs[i].len;
+	}
+	if (i)
+		ret = spy.real_pt->map_phyrs(pt, iova, bytes, phyrs, i, prot,
+					     gfp, mapped);
+	spy.mapped += *mapped - before;
+	return !ret && i < nr ? -ENOMEM : ret;
+}
+#else
+#define spy_map		map_range
+
 static int spy_map_range(struct pt_iommu *pt, dma_addr_t iova,
 			 phys_addr_t paddr, dma_addr_t len, unsigned int prot,
 			 gfp_t gfp, size_t *mapped)
@@ -152,6 +178,7 @@ static int spy_map_range(struct pt_iommu *pt, dma_addr_t iova,
 	spy.mapped += *mapped - before;
 	return ret;
 }
+#endif
 
 static size_t spy_unmap_range(struct pt_iommu *pt, dma_addr_t iova,
 			      dma_addr_t len,
@@ -273,7 +300,7 @@ static void need(struct kunit *test, bool iommu)
 	if (spy.pt) {
 		spy.real_pt = spy.pt->ops;
 		spy.pt_ops = *spy.pt->ops;
-		spy.pt_ops.map_range = spy_map_range;
+		spy.pt_ops.spy_map = spy_map_range;
 		spy.pt_ops.unmap_range = spy_unmap_range;
 		spy.pt->ops = &spy.pt_ops;
 	}

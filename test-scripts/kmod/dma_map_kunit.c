@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of dma_map_sg() and dma_map_phyrs() on a real device: QEMU's edu,
+ * behind whichever IOMMU the machine has.
+ *
+ * Lists of ranges are random, but the same in every run.  All that mapping a
+ * scatterlist results in goes into digests, in which addresses count relative
+ * to where they start: they have to be the same on any kernel, and the base's
+ * are on record.
+ *
+ * Out of tree on purpose: the same source is built against the base.
+ */
+#include <kunit/test.h>
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/hash.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/prandom.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+
+#define POOL_ORDER	10
+#define POOL_SIZE	(PAGE_SIZE << POOL_ORDER)
+#define MAX_ENTRIES	160	/* more than a table without chaining has */
+
+static unsigned int lists = 10000;
+module_param(lists, uint, 0444);
+MODULE_PARM_DESC(lists, "how many random lists each test maps");
+
+/* The script that loads the modules passes it, for others */
+static bool failslab;
+module_param(failslab, bool, 0444);
+
+static struct pci_dev *edu;
+static struct iommu_domain *domain;
+static struct page *pool;
+static phys_addr_t pool_phys;
+static u8 *pool_virt;
+static size_t granule;
+
+/* The device */
+
+static int dma_map_kunit_probe(struct pci_dev *pdev,
+			       const struct pci_device_id *id)
+{
+	int ret;
+
+	if (edu)
+		return -EBUSY;
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	pci_set_master(pdev);
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	edu = pdev;
+	return 0;
+}
+
+static void dma_map_kunit_remove(struct pci_dev *pdev)
+{
+	edu = NULL;
+}
+
+static const struct pci_device_id dma_map_kunit_ids[] = {
+	{ PCI_DEVICE(0x1234, 0x11e8) },
+	{ }
+};
+
+static struct pci_driver dma_map_kunit_driver = {
+	.name = "dma_map_kunit",
+	.id_table = dma_map_kunit_ids,
+	.probe = dma_map_kunit_probe,
+	.remove = dma_map_kunit_remove,
+};
+
+static void reset_device(void *unused)
+{
+	dma_set_mask(&edu->dev, DMA_BIT_MASK(64));
+	dma_set_max_seg_size(&edu->dev, UINT_MAX);
+	dma_set_seg_boundary(&edu->dev, DMA_BIT_MASK(32));
+	dma_set_min_align_mask(&edu->dev, 0);
+	edu->untrusted = false;
+}
+
+static void need(struct kunit *test, bool iommu)
+{
+	if (!edu || !pool)
+		kunit_skip(test, "no edu device, or no memory");
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, reset_device, NULL));
+	reset_device(NULL);
+	domain = iommu_get_domain_for_dev(&edu->dev);
+	if (domain && !iommu_is_dma_domain(domain))
+		domain = NULL;
+	granule = domain ? 1UL << __ffs(domain->pgsize_bitmap) : PAGE_SIZE;
+	if (iommu && !domain)
+		kunit_skip(test, "edu is not behind a translating IOMMU");
+}
+
+/* Random ranges in the pool */
+
+struct piece {
+	size_t start, len;
+};
+
+static u32 below(struct rnd_state *rnd, u32 limit)
+{
+	return prandom_u32_state(rnd) % limit;
+}
+
+/*
+ * @tidy: only the start of the first and the end of the last may be within a
+ * granule.  A range may follow the one before it directly.
+ */
+static void random_ranges(struct rnd_state *rnd, struct piece *r, int nr,
+			  bool tidy)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		size_t len = SZ_4K * (1 + below(rnd, below(rnd, 8) ? 4 : 32));
+		size_t start = ALIGN_DOWN(below(rnd, POOL_SIZE - len), SZ_4K);
+
+		if (i && below(rnd, 3) == 0 &&
+		    r[i - 1].start + r[i - 1].len + len <= POOL_SIZE)
+			start = r[i - 1].start + r[i - 1].len;
+		r[i] = (struct piece) { start, len };
+		if ((i == 0 || !tidy) && below(rnd, 4) == 0) {
+			size_t cut = 16 * (1 + below(rnd, 255));
+
+			if (IS_ALIGNED(r[i].start, SZ_4K)) {
+				r[i].start += cut;
+				r[i].len -= cut;
+			}
+		}
+		if ((i == nr - 1 || !tidy) && below(rnd, 4) == 0)
+			r[i].len -= min(r[i].len - 16,
+					(size_t)16 * (1 + below(rnd, 250)));
+	}
+}
+
+static void hash(u64 *digest, u64 value)
+{
+	int i;
+
+	for (i = 0; i < 8; i++, value >>= 8)
+		*digest = (*digest ^ (value & 0xff)) * 0x100000001b3ULL;
+}
+
+/* dma_map_sg() */
+
+static void sg_random(struct kunit *test)
+{
+	static const u64 boundaries[] = {
+		SZ_8K - 1, SZ_64K - 1, SZ_1M - 1, DMA_BIT_MASK(32),
+	};
+	static const unsigned int sizes[] = { SZ_4K, SZ_64K, SZ_1M, UINT_MAX };
+	struct piece *r = kunit_kcalloc(test, MAX_ENTRIES, sizeof(*r),
+					GFP_KERNEL);
+	u64 digest = 0xcbf29ce484222325ULL;
+	struct rnd_state rnd;
+	unsigned int list;
+	int wrong = 0;
+
+	need(test, true);
+	KUNIT_ASSERT_NOT_NULL(test, r);
+	prandom_seed_state(&rnd, 7300);
+
+	for (list = 0; list < lists && !wrong; list++) {
+		int nr = 1 + below(&rnd, below(&rnd, 10) ? 12 : MAX_ENTRIES);
+		struct scatterlist *sg, *out;
+		size_t at, total = 0, seen = 0;
+		dma_addr_t first, end = 0, a;
+		struct sg_table sgt;
+		int i, n, entry;
+
+		dma_set_seg_boundary(&edu->dev, boundaries[below(&rnd, 4)]);
+		dma_set_max_seg_size(&edu->dev, sizes[below(&rnd, 4)]);
+		random_ranges(&rnd, r, nr, below(&rnd, 2));
+		KUNIT_ASSERT_EQ(test, 0, sg_alloc_table(&sgt, nr, GFP_KERNEL));
+		for_each_sgtable_sg(&sgt, sg, i) {
+			sg_set_page(sg, pool + (r[i].start >> PAGE_SHIFT),
+				    r[i].len, offset_in_page(r[i].start));
+			total += r[i].len;
+		}
+
+		n = dma_map_sg(&edu->dev, sgt.sgl, nr, DMA_BIDIRECTIONAL);
+		hash(&digest, n);
+		KUNIT_ASSERT_GT(test, n, 0);
+		first = sg_dma_address(sgt.sgl) & ~(dma_addr_t)(granule - 1);
+
+		/* Every byte, in order, through the page table */
+		entry = 0;
+		at = 0;
+		for_each_sg(sgt.sgl, out, n, i) {
+			size_t pos = 0;
+
+			hash(&digest, sg_dma_address(out) - first);
+			hash(&digest, sg_dma_len(out));
+			end = sg_dma_address(out) + sg_dma_len(out);
+			while (pos < sg_dma_len(out)) {
+				size_t step = min3(sg_dma_len(out) - pos,
+						   r[entry].len - at,
+						   granule - (size_t)
+						   ((sg_dma_address(out) + pos)
+						    & (granule - 1)));
+
+				if (iommu_iova_to_phys(domain,
+						       sg_dma_address(out) +
+						       pos) !=
+				    pool_phys + r[entry].start + at)
+					wrong++;
+				pos += step;
+				at += step;
+				seen += step;
+				if (at == r[entry].len) {
+					entry++;
+					at = 0;
+				}
+			}
+		}
+		KUNIT_EXPECT_EQ(test, seen, total);
+
+		/* What is between the segments counts as well */
+		for (a = first; a < end; a += granule)
+			hash(&digest, iommu_iova_to_phys(domain, a) -
+				      pool_phys);
+		/* The CPU's side of the list is as it was */
+		for_each_sgtable_sg(&sgt, sg, i)
+			if (sg_phys(sg) != pool_phys + r[i].start ||
+			    sg->length != r[i].len)
+				wrong++;
+
+		dma_unmap_sg(&edu->dev, sgt.sgl, nr, DMA_BIDIRECTIONAL);
+		for (a = first; a < end; a += granule)
+			if (iommu_iova_to_phys(domain, a))
+				wrong++;
+		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "list %u", list);
+		sg_free_table(&sgt);
+		if (list % 1000 == 999)
+			pr_info("digest %u %016llx\n", list + 1, digest);
+	}
+}
+
+static struct kunit_case dma_map_sg_cases[] = {
+	KUNIT_CASE_SLOW(sg_random),
+	{ }
+};
+
+static struct kunit_suite dma_map_sg_suite = {
+	.name = "dma_map_sg_device",
+	.test_cases = dma_map_sg_cases,
+};
+
+#ifdef HAVE_DMA_MAP_PHYRS
+#include <linux/phyr.h>
+
+/* A cursor whose windows have any size */
+
+struct windows {
+	const struct phyr *vec;
+	size_t left;
+	struct rnd_state rnd;
+	bool whole;
+};
+
+static bool refill(struct phyr_cursor *cur)
+{
+	struct windows *w = cur->priv;
+	size_t nr;
+
+	if (!w->left)
+		return false;
+	nr = w->whole ? w->left : min(w->left, (size_t)below(&w->rnd, 6));
+	phyr_cursor_set_window(cur, w->vec, nr, 0, SIZE_MAX);
+	w->vec += nr;
+	w->left -= nr;
+	return true;
+}
+
+static void cursor(struct phyr_cursor *cur, struct windows *w,
+		   const struct phyr *vec, size_t nr, bool whole)
+{
+	size_t total = 0;
+
+	w->vec = vec;
+	w->left = nr;
+	w->whole = whole;
+	prandom_seed_state(&w->rnd, nr);
+	phyrs_total(vec, nr, &total);
+	phyr_cursor_init_refill(cur, refill, w, total, phyrs_gaps(vec, nr));
+}
+
+/* The byte of memory that the device reaches at a DMA address */
+static u8 *seen_by_device(dma_addr_t addr)
+{
+	phys_addr_t phys = addr;
+
+	if (domain)
+		phys = iommu_iova_to_phys(domain, addr);
+	return phys ? phys_to_virt(phys) : NULL;
+}
+
+/*
+ * Compare the memory behind the DMA ranges with that of the physical ranges,
+ * @step bytes apart, or write through them.
+ */
+static int compare(const struct phyr *vec, size_t nr,
+		   const struct dma_range *out, int n, bool fill)
+{
+	size_t in_at = 0, out_at = 0;
+	int i = 0, o = 0, wrong = 0;
+	u8 value = 1;
+
+	while (i < nr && o < n) {
+		size_t step = min3(vec[i].len - in_at, out[o].len - out_at,
+				   (size_t)1000);
+		u8 *dma = seen_by_device(out[o].addr + out_at);
+		u8 *cpu = phys_to_virt(vec[i].addr + in_at);
+
+		if (!dma)
+			return -1;
+		if (fill)
+			*dma = value++;
+		else if (*dma != *cpu)
+			wrong++;
+		in_at += step;
+		out_at += step;
+		if (in_at == vec[i].len) {
+			in_at = 0;
+			i++;
+		}
+		if (out_at == out[o].len) {
+			out_at = 0;
+			o++;
+		}
+	}
+	return i == nr && o == n ? wrong : -1;
+}
+
+static struct phyr vec[MAX_ENTRIES];
+static struct dma_range out[MAX_ENTRIES];
+
+static int random_phyrs(struct rnd_state *rnd, bool tidy)
+{
+	static struct piece r[MAX_ENTRIES];
+	int i, nr = 1 + below(rnd, below(rnd, 10) ? 12 : MAX_ENTRIES);
+
+	random_ranges(rnd, r, nr, tidy);
+	for (i = 0; i < nr; i++)
+		vec[i] = (struct phyr) { pool_phys + r[i].start, r[i].len };
+	return nr;
+}
+
+/* Everything that was mapped is gone */
+static int still_mapped(int n)
+{
+	int i, wrong = 0;
+
+	for (i = 0; domain && i < n; i++)
+		if (iommu_iova_to_phys(domain, out[i].addr) ||
+		    iommu_iova_to_phys(domain, out[i].addr + out[i].len - 1))
+			wrong++;
+	return wrong;
+}
+
+static void phyrs_random_lists(struct kunit *test, unsigned int count)
+{
+	static const unsigned int sizes[] = { SZ_4K, SZ_64K, SZ_1M, UINT_MAX };
+	struct rnd_state rnd;
+	unsigned int list;
+	size_t i;
+
+	for (i = 0; i < POOL_SIZE; i++)
+		pool_virt[i] = hash_32(i, 8);
+	prandom_seed_state(&rnd, 7301);
+
+	for (list = 0; list < count; list++) {
+		bool tidy = below(&rnd, 4), whole = below(&rnd, 2);
+		int nr = random_phyrs(&rnd, tidy);
+		unsigned int max_seg = sizes[below(&rnd, 4)];
+		struct dma_iova_state state;
+		struct phyr_cursor cur;
+		struct windows w;
+		bool one;
+		int n;
+
+		dma_set_max_seg_size(&edu->dev, max_seg);
+		cursor(&cur, &w, vec, nr, whole);
+		one = domain && !(cur.gaps & (granule - 1)) &&
+		      !(edu->untrusted && vec[0].addr & (granule - 1) &
+			~dma_get_min_align_mask(&edu->dev));
+		n = dma_map_phyrs(&edu->dev, &cur, &state, out, MAX_ENTRIES,
+				  DMA_TO_DEVICE, 0);
+		KUNIT_ASSERT_GT_MSG(test, n, 0, "list %u", list);
+		if (nr > 1 && one && max_seg == UINT_MAX)
+			KUNIT_EXPECT_EQ_MSG(test, n, 1, "list %u", list);
+		else if (!one)
+			KUNIT_EXPECT_EQ_MSG(test, n, nr, "list %u", list);
+		KUNIT_EXPECT_EQ_MSG(test, compare(vec, nr, out, n, false), 0,
+				    "list %u", list);
+		cursor(&cur, &w, vec, nr, whole);
+		dma_unmap_phyrs(&edu->dev, below(&rnd, 2) ? &cur : NULL, &state,
+				out, n, DMA_TO_DEVICE, 0);
+		KUNIT_EXPECT_EQ_MSG(test, still_mapped(n), 0, "list %u", list);
+	}
+}
+
+static void phyrs_random(struct kunit *test)
+{
+	need(test, false);
+	phyrs_random_lists(test, lists);
+}
+
+/* A device that is not trusted gets a copy of what shares granules. */
+static void phyrs_bounce(struct kunit *test)
+{
+	struct rnd_state rnd;
+	unsigned int list;
+
+	need(test, true);
+	edu->untrusted = true;
+	phyrs_random_lists(test, lists / 10);
+
+	/* NVMe, for one, wants to have the low bits of an address kept. */
+	dma_set_min_align_mask(&edu->dev, granule - 1);
+	phyrs_random_lists(test, lists / 10);
+
+	dma_set_max_seg_size(&edu->dev, UINT_MAX);
+	prandom_seed_state(&rnd, 7302);
+	for (list = 0; list < lists / 10; list++) {
+		int nr = 1 + below(&rnd, 8), n, i;
+		struct dma_iova_state state;
+		struct phyr_cursor cur;
+		struct windows w;
+		u8 value = 1;
+
+		/* no overlap, as all are written */
+		for (i = 0; i < nr; i++) {
+			vec[i].addr = pool_phys + i * SZ_256K;
+			vec[i].len = SZ_4K * (1 + below(&rnd, 60));
+		}
+		vec[0].addr += 16 * below(&rnd, 200);
+		vec[0].len -= vec[0].addr - pool_phys;
+		vec[nr - 1].len -= 16 * below(&rnd, 20);
+		cursor(&cur, &w, vec, nr, true);
+		n = dma_map_phyrs(&edu->dev, &cur, &state, out, MAX_ENTRIES,
+				  DMA_FROM_DEVICE, 0);
+		KUNIT_ASSERT_EQ_MSG(test, n, 1, "list %u", list);
+		KUNIT_EXPECT_EQ(test, compare(vec, nr, out, n, true), 0);
+		cursor(&cur, &w, vec, nr, true);
+		dma_unmap_phyrs(&edu->dev, &cur, &state, out, n,
+				DMA_FROM_DEVICE, 0);
+		for (i = 0; i < nr; i++) {
+			size_t at;
+
+			for (at = 0; at < vec[i].len; at += 1000) {
+				u8 *cpu = phys_to_virt(vec[i].addr + at);
+
+				KUNIT_ASSERT_EQ_MSG(test, *cpu, value++,
+						    "list %u, range %d, %zu",
+						    list, i, at);
+			}
+		}
+		KUNIT_EXPECT_EQ(test, still_mapped(n), 0);
+	}
+}
+
+static int map_vec(size_t nr, unsigned int max, unsigned long attrs,
+		   struct dma_iova_state *state)
+{
+	struct phyr_cursor cur;
+	struct windows w;
+
+	cursor(&cur, &w, vec, nr, true);
+	return dma_map_phyrs(&edu->dev, &cur, state, out, max, DMA_TO_DEVICE,
+			     attrs);
+}
+
+static void set_vec(size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		vec[i] = (struct phyr) { pool_phys + 2 * i * SZ_4K, SZ_4K };
+}
+
+static void phyrs_bad_input(struct kunit *test)
+{
+	struct dma_iova_state state;
+	struct phyr_cursor cur;
+
+	need(test, false);
+
+	/* nothing at all, and less than was promised */
+	KUNIT_EXPECT_EQ(test, map_vec(0, 1, 0, &state), -EINVAL);
+	set_vec(4);
+	phyr_cursor_init(&cur, vec, 4, 5 * SZ_4K, 0);
+	KUNIT_EXPECT_EQ(test, dma_map_phyrs(&edu->dev, &cur, &state, out, 8,
+					    DMA_TO_DEVICE, 0), -EINVAL);
+
+	/* empty ranges do not count */
+	set_vec(4);
+	vec[1].len = 0;
+	vec[3].len = 0;
+	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), domain ? 1 : 2);
+	dma_unmap_phyrs(&edu->dev, NULL, &state, out, domain ? 1 : 2,
+			DMA_TO_DEVICE, 0);
+
+	/* too little room for the result */
+	set_vec(4);
+	vec[1].addr += 16;
+	vec[1].len -= 16;
+	KUNIT_EXPECT_EQ(test, map_vec(4, 3, 0, &state), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, map_vec(4, 0, 0, &state), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), 4);
+	dma_unmap_phyrs(&edu->dev, NULL, &state, out, 4, DMA_TO_DEVICE, 0);
+	set_vec(1);
+	KUNIT_EXPECT_EQ(test, map_vec(1, 0, 0, &state), -ENOSPC);
+
+	/* a cursor that hides the gaps */
+	if (domain) {
+		set_vec(4);
+		vec[1].addr += 16;
+		vec[1].len -= 16;
+		phyr_cursor_init(&cur, vec, 4, 4 * SZ_4K - 16, 0);
+		KUNIT_EXPECT_EQ(test, dma_map_phyrs(&edu->dev, &cur, &state,
+						    out, 4, DMA_TO_DEVICE, 0),
+				-EINVAL);
+	}
+
+	/* an address without a struct page that has to be bounced */
+	if (domain) {
+		edu->untrusted = true;
+		set_vec(2);
+		vec[1].len = 100;
+		KUNIT_EXPECT_EQ(test, map_vec(2, 2, DMA_ATTR_MMIO, &state),
+				-EPERM);
+		KUNIT_EXPECT_EQ(test,
+				map_vec(2, 2, DMA_ATTR_REQUIRE_COHERENT,
+					&state), -EPERM);
+		edu->untrusted = false;
+		KUNIT_EXPECT_EQ(test, map_vec(2, 2, DMA_ATTR_MMIO, &state), 1);
+		dma_unmap_phyrs(&edu->dev, NULL, &state, out, 1, DMA_TO_DEVICE,
+				DMA_ATTR_MMIO);
+	}
+
+	/* more than the device can address: IOVA space runs out */
+	if (!domain)
+		return;
+	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(&edu->dev, DMA_BIT_MASK(24)));
+	vec[0] = (struct phyr) { pool_phys, SZ_4M };
+	vec[1] = vec[0];
+	vec[2] = vec[0];
+	vec[3] = vec[0];
+	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), -ENOMEM);
+}
+
+/* Every allocation of a mapping fails once. */
+static void phyrs_alloc_fails(struct kunit *test)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	unsigned int list, failed = 0;
+	struct rnd_state rnd;
+
+	need(test, true);
+	prandom_seed_state(&rnd, 7303);
+	for (list = 0; list < 100; list++) {
+		int nr = random_phyrs(&rnd, below(&rnd, 4)), n, nth, left;
+		struct dma_iova_state state;
+
+		edu->untrusted = list % 4 == 3;
+		for (nth = 1;; nth++) {
+			current->fail_nth = nth;
+			n = map_vec(nr, MAX_ENTRIES, 0, &state);
+			left = current->fail_nth;
+			current->fail_nth = 0;
+			if (n > 0) {
+				KUNIT_EXPECT_EQ(test, compare(vec, nr, out, n,
+							      false), 0);
+				dma_unmap_phyrs(&edu->dev, NULL, &state, out, n,
+						DMA_TO_DEVICE, 0);
+			} else {
+				KUNIT_ASSERT_EQ(test, n, -ENOMEM);
+			}
+			KUNIT_EXPECT_EQ(test, still_mapped(max(n, 0)), 0);
+			if (left)
+				break;
+			failed++;
+		}
+	}
+	kunit_info(test, "%u allocations failed\n", failed);
+	KUNIT_EXPECT_GT(test, failed, 20);
+#else
+	kunit_skip(test, "no CONFIG_FAULT_INJECTION");
+#endif
+}
+
+static struct kunit_case dma_map_phyrs_cases[] = {
+	KUNIT_CASE_SLOW(phyrs_random),
+	KUNIT_CASE_SLOW(phyrs_bounce),
+	KUNIT_CASE(phyrs_bad_input),
+	KUNIT_CASE(phyrs_alloc_fails),
+	{ }
+};
+
+static struct kunit_suite dma_map_phyrs_suite = {
+	.name = "dma_map_phyrs_device",
+	.test_cases = dma_map_phyrs_cases,
+};
+
+kunit_test_suites(&dma_map_sg_suite, &dma_map_phyrs_suite);
+#else
+kunit_test_suites(&dma_map_sg_suite);
+#endif
+
+static void write_zero(const char *name)
+{
+	struct file *file = filp_open(name, O_WRONLY, 0);
+	loff_t pos = 0;
+
+	if (IS_ERR(file))
+		return;
+	kernel_write(file, "0", 1, &pos);
+	filp_close(file, NULL);
+}
+
+/* Page tables are single pages, which fail_page_alloc spares unless told. */
+static void fail_single_pages(void)
+{
+	write_zero("/sys/kernel/debug/fail_page_alloc/min-order");
+	/* a stack trace for each would look like a splat */
+	write_zero("/sys/kernel/debug/fail_page_alloc/verbose");
+	write_zero("/sys/kernel/debug/failslab/verbose");
+}
+
+static int __init dma_map_kunit_init(void)
+{
+	fail_single_pages();
+	pool = alloc_pages(GFP_KERNEL, POOL_ORDER);
+	if (pool) {
+		pool_phys = page_to_phys(pool);
+		pool_virt = page_address(pool);
+	}
+	return pci_register_driver(&dma_map_kunit_driver);
+}
+module_init(dma_map_kunit_init);
+
+static void __exit dma_map_kunit_exit(void)
+{
+	pci_unregister_driver(&dma_map_kunit_driver);
+	if (pool)
+		__free_pages(pool, POOL_ORDER);
+}
+module_exit(dma_map_kunit_exit);
+
+MODULE_DESCRIPTION("KUnit tests of mapping lists of ranges on QEMU's edu device");
+MODULE_LICENSE("GPL");
