@@ -5,7 +5,7 @@
 # (dma-map.digests, which boot/dma-map-on-base compares with the base itself).
 dma_map() { # MACHINE SCENARIO WORDS [OBJECTS SOURCE]
 	local objects=${4:-$build/$2} suites=+dma_map_phyrs_device run=$dir/$1${3:+-$(echo "$3" | tr -c 'a-z0-9\n' -)} rc=0
-	[ -z "$5" ] || suites= # on the base there is no such thing
+	[ -z "${5:-}" ] || suites= # on the base there is no such thing
 	scripts/kmod -s "${5:-$linux}" "$objects" "$tmp/extra" || return 1
 	mkdir -p "$run"
 	qemu/run -t $((TIMEOUT - 30)) -o "$run" -k "$objects" -e "$tmp/extra" -q '-device edu,dma_mask=0xffffffffffffffff' \
@@ -14,6 +14,7 @@ dma_map() { # MACHINE SCENARIO WORDS [OBJECTS SOURCE]
 	cat "$run/log"
 	cat "$run/verdict.ktap" >>"$dir/ktap"
 	[ $rc = 0 ] || return 1
+	case $2 in *-debug) return 0 ;; esac # other lists, without a digest
 	sed -n '/^digest /p' "$run/console" >"$run/digests"
 	diff "$top/test-scripts/boot/dma-map.digests" "$run/digests" >"$run/diff" ||
 		{ fail "$1 $3: dma_map_sg() does not give what the base gives" "see $run/diff"; return 1; }
