@@ -26,7 +26,8 @@
 #define POOL_SIZE	(PAGE_SIZE << POOL_ORDER)
 #define MAX_ENTRIES	160	/* more than a table without chaining has */
 
-static unsigned int lists = 10000;
+/* A debug kernel takes twenty times as long */
+static unsigned int lists = IS_ENABLED(CONFIG_DMA_API_DEBUG) ? 1000 : 10000;
 module_param(lists, uint, 0444);
 MODULE_PARM_DESC(lists, "how many random lists each test maps");
 
