@@ -148,3 +148,17 @@ series_digest() {
 linux_git() { git -C "$linux" "$@"; }
 linux_state() { cat "$(linux_git rev-parse --absolute-git-dir)/phyr-$1" 2>/dev/null; }
 linux_record() { printf '%s\n' "$2" >"$(linux_git rev-parse --absolute-git-dir)/phyr-$1"; }
+
+# base_source: the base without the series, checked out; prints where.
+base_source() {
+	local base source=$build/base-src
+	base=$(linux_state base)
+	if [ "$(git -C "$source" rev-parse HEAD 2>/dev/null)" != "$base" ]; then
+		rm -rf "$source"
+		linux_git worktree prune
+		need_space 8 "$build"
+		logged "$build/log/base-src" git -C "$linux" worktree add --detach "$source" "$base" ||
+			die "the base cannot be checked out" "see $build/log/base-src"
+	fi
+	echo "$source"
+}

@@ -31,10 +31,6 @@ static unsigned int lists = IS_ENABLED(CONFIG_DMA_API_DEBUG) ? 1000 : 10000;
 module_param(lists, uint, 0444);
 MODULE_PARM_DESC(lists, "how many random lists each test maps");
 
-/* The script that loads the modules passes it, for others */
-static bool failslab;
-module_param(failslab, bool, 0444);
-
 static struct pci_dev *edu;
 static struct iommu_domain *domain;
 static struct page *pool;
