@@ -10,6 +10,9 @@
 # check_cross: the prefix of a cross compiler; check_wanted: lines of .config that
 # an architecture wants on top; check_unwanted: symbols that must be off for them.
 check_arch=x86_64 check_cross='' check_wanted='' check_unwanted=''
+# How many users of a header are compiled for each patch that changes it. The
+# tests patch/objects* compile all that the series touches, at its end.
+check_users=2
 # sparse 0.6.4 does not know the word, and the kernel's makefile then quietly
 # goes without sparse.
 sparse='sparse -D__typeof_unqual__=__typeof__'
@@ -93,9 +96,9 @@ touched() {
 			esac
 			users=$(src_git grep -lF "#include $f" "$1" -- '*.c' | cut -d: -f2-)
 			case $f in '"'*) users=$(grep "^${h%/*}/" <<<"$users") ;; esac
-			grep -Fx "$(src_git diff --name-only "$base" "$(linux_git rev-parse HEAD)" -- '*.c')" <<<"$users" | head -n 6
-			grep kunit <<<"$users" | head -n 2
-			grep -E '^(block|mm|lib|kernel|drivers/(iommu|dma-buf|base|nvme))/' <<<"$users" | head -n 2
+			grep -Fx "$(src_git diff --name-only "$base" "$(linux_git rev-parse HEAD)" -- '*.c')" <<<"$users" | head -n $check_users
+			grep kunit <<<"$users" | head -n 1
+			grep -E '^(block|mm|lib|kernel|drivers/(iommu|dma-buf|base|nvme))/' <<<"$users" | head -n 1
 		done
 	} | grep -vE '^(tools|scripts|samples|Documentation)/' | sed 's/\.c$/.o/' | sort -u
 }

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# I/O to memory without struct page: RAM that mem= leaves over, and the BAR of an
+# ivshmem device. A second NVMe disk has integrity metadata, and has to refuse it.
+phys_io() { # MACHINE SCENARIO [none] [QEMU ARGUMENTS]
+	local run=$dir/$1${4:+-$(echo "$4" | tr -c 'a-z0-9\n' -)} rc=0
+	scripts/kmod "$build/$2" "$tmp/extra" || return 1
+	mkdir -p "$run"
+	truncate -s 64M "$tmp/integrity"
+	qemu/run -t $((TIMEOUT - 30)) -o "$run" -e "$tmp/extra" -a 'mem=768M kunit.enable=1' \
+		-q "-object memory-backend-ram,id=bar,size=64M,share=on -device ivshmem-plain,memdev=bar
+			-drive file=$tmp/integrity,if=none,id=integrity,format=raw,cache=unsafe
+			-device nvme,id=pi,serial=pi -device nvme-ns,drive=integrity,bus=pi,ms=8,pi=1 ${4:-}" \
+		"$1" "$2" "phys-io${3:+:$3}" >"$run/log" || rc=1
+	cat "$run/log"
+	cat "$run/verdict.ktap" >>"$dir/ktap"
+	return $rc
+}
