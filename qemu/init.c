@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The guest's init. Runs the tests that the kernel command line names and
- * writes KTAP to the second serial port, which nothing else writes to: the
+ * writes KTAP to a serial port of its own, which nothing else writes to: the
  * host takes its verdict from there and never from the console.
  *
  *   phyr.tests=a,b,c    programs /tests/a ... ; "b:x" runs /tests/b with argument x
  *   phyr.timeout=N      seconds that one test may take (default 120)
+ *   phyr.verdict=NAME   the serial port below /dev (default ttyS1)
  *
  * A test that exits with 0 passed, with 4 (kselftest's convention) was skipped
  * for the reason in its last line; anything else is a failure. Output that
@@ -29,7 +30,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VERDICT		"/dev/ttyS1"
 #define SKIP_STATUS	4
 
 static FILE *verdict;
@@ -166,7 +166,7 @@ static void run_test(int nr, char *name, double timeout)
 
 int main(void)
 {
-	char *tests, *test, *state, *opt;
+	char *tests, *test, *state, *opt, port[64];
 	double timeout = 120;
 	int fd, n = 0;
 
@@ -189,9 +189,10 @@ int main(void)
 		perror("init: /proc/cmdline");
 	close(fd);
 
-	verdict = fopen(VERDICT, "w");
+	snprintf(port, sizeof(port), "/dev/%s", option("phyr.verdict") ?: "ttyS1");
+	verdict = fopen(port, "w");
 	if (!verdict) {
-		perror("init: " VERDICT);
+		fprintf(stderr, "init: %s: %s\n", port, strerror(errno));
 		off();
 	}
 	/* The line discipline would turn every newline into two characters. */

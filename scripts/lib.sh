@@ -110,13 +110,26 @@ install_packages() {
 		install -y --no-install-recommends "${absent[@]}"
 }
 
+# arch_is ARCH: for a scenario's architecture, what make calls the kernel's image,
+# the prefix of the compiler ('' for the machine's own), what Debian calls the
+# architecture and the package with its emulator
+arch_is() {
+	# shellcheck disable=SC2034 # used by those who source this
+	case $1 in
+	x86_64) image=bzImage cross='' deb=amd64 emulator=qemu-system-x86 ;;
+	i386) image=bzImage cross='' deb=i386 emulator=qemu-system-x86 ;;
+	arm64) image=Image cross=aarch64-linux-gnu- deb=arm64 emulator=qemu-system-arm ;;
+	*) die "nothing is known of the architecture '$1'" "say how it is built, in scripts/lib.sh" ;;
+	esac
+}
+
 # spatch looks for the Python of its report rules where only -dev puts it.
 need_coccinelle() {
 	need coccinelle python3-dev
 }
 
-need_kernel_tools() {
-	need build-essential bc bison flex ccache kmod libelf-dev libssl-dev python3 xz-utils
+need_kernel_tools() { # [PREFIX OF THE COMPILER]
+	need ${1:+"gcc-${1%-}"} build-essential bc bison flex ccache kmod libelf-dev libssl-dev python3 xz-utils
 }
 
 # need_space GIGABYTES WHERE
