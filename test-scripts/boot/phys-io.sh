@@ -7,7 +7,7 @@ phys_io() { # MACHINE SCENARIO [none] [QEMU ARGUMENTS]
 	scripts/kmod "$build/$2" "$tmp/extra" || return 1
 	mkdir -p "$run"
 	truncate -s 64M "$tmp/integrity"
-	qemu/run -t $((TIMEOUT - 30)) -o "$run" -e "$tmp/extra" -a 'mem=768M kunit.enable=1' \
+	qemu/run -t $((TIMEOUT - 30)) -o "$run" -e "$tmp/extra" -a 'mem=768M kunit.enable=1 kunit.autorun=1 kunit.filter_glob=phys_io' \
 		-q "-object memory-backend-ram,id=bar,size=64M,share=on -device ivshmem-plain,memdev=bar
 			-drive file=$tmp/integrity,if=none,id=integrity,format=raw,cache=unsafe
 			-device nvme,id=pi,serial=pi -device nvme-ns,drive=integrity,bus=pi,ms=8,pi=1 ${4:-}" \

@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/phyr.h>
 #include <linux/prandom.h>
 #include <linux/sizes.h>
 
@@ -44,6 +45,9 @@ MODULE_PARM_DESC(ram, "physical address of RAM that the kernel does not have");
 static unsigned long ram_size = SZ_128M + SZ_32M;
 module_param(ram_size, ulong, 0444);
 MODULE_PARM_DESC(ram_size, "number of bytes there");
+
+/* Opened by whoever loads the module: the tests' thread sees no /dev. */
+static struct file *disk_files[MAX_DISKS], *refuse_files[MAX_DISKS];
 
 struct region {
 	struct phyr_owner owner;
@@ -160,15 +164,6 @@ static int phys_io(struct block_device *bdev, blk_opf_t op, sector_t sector,
 	return ret;
 }
 
-static struct file *disk_open(struct kunit *test, const char *path)
-{
-	struct file *file = bdev_file_open_by_path(path,
-			BLK_OPEN_READ | BLK_OPEN_WRITE, NULL, NULL);
-
-	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(file), "%s: %pe", path, file);
-	return file;
-}
-
 static void guards(u8 *p, size_t len)
 {
 	memset(p - GUARD, GUARD_BYTE, GUARD);
@@ -239,8 +234,8 @@ static void sizes(struct kunit *test, const char *name,
 static void large(struct kunit *test, const char *name,
 		  struct block_device *bdev, struct region *reg)
 {
-	size_t len = min3((size_t)SZ_64M, reg->size / 2,
-			  round_down(bdev_nr_bytes(bdev), SZ_4M));
+	size_t disk = round_down(bdev_nr_bytes(bdev), (loff_t)SZ_4M);
+	size_t len = min3((size_t)SZ_64M, reg->size / 2, disk);
 	struct phyr r = { .addr = reg->base, .len = len };
 	size_t off;
 
@@ -340,13 +335,12 @@ static void deep(struct kunit *test, const char *name,
 static void transfers(struct kunit *test, struct region *reg)
 {
 	for (int i = 0; i < nr_disks; i++) {
-		struct file *file = disk_open(test, disks[i]);
+		struct block_device *bdev = file_bdev(disk_files[i]);
 
-		sizes(test, disks[i], file_bdev(file), reg);
-		large(test, disks[i], file_bdev(file), reg);
-		scattered(test, disks[i], file_bdev(file), reg);
-		deep(test, disks[i], file_bdev(file), reg);
-		bdev_fput(file);
+		sizes(test, disks[i], bdev, reg);
+		large(test, disks[i], bdev, reg);
+		scattered(test, disks[i], bdev, reg);
+		deep(test, disks[i], bdev, reg);
 	}
 }
 
@@ -370,8 +364,7 @@ static void phys_io_refused(struct kunit *test)
 	struct region *regs[] = { &carved, &bar };
 
 	for (int i = 0; i < nr_refuse; i++) {
-		struct file *file = disk_open(test, refuse[i]);
-		struct block_device *bdev = file_bdev(file);
+		struct block_device *bdev = file_bdev(refuse_files[i]);
 
 		for (int j = 0; j < 2 * ARRAY_SIZE(regs); j++) {
 			struct region *reg = regs[j / 2];
@@ -391,7 +384,6 @@ static void phys_io_refused(struct kunit *test)
 		KUNIT_EXPECT_TRUE_MSG(test, !memcmp(pool_virt,
 						    pool_virt + SZ_64K, SZ_64K),
 				      "%s", refuse[i]);
-		bdev_fput(file);
 	}
 }
 
@@ -400,9 +392,9 @@ static void phys_io_bad_input(struct kunit *test)
 	struct phyr good = { .addr = carved.base, .len = SZ_4K }, r;
 	struct phyr far = { .addr = carved.base + SZ_1M, .len = SZ_4K };
 	struct phyr_owner *owner = &carved.owner;
-	const char *path = nr_disks ? disks[0] : refuse[0];
-	struct file *file = disk_open(test, path);
-	struct bio *bio = bio_alloc(file_bdev(file), 1, REQ_OP_READ, GFP_KERNEL);
+	struct block_device *bdev = file_bdev(nr_disks ? disk_files[0] :
+							 refuse_files[0]);
+	struct bio *bio = bio_alloc(bdev, 1, REQ_OP_READ, GFP_KERNEL);
 	struct bio *clone;
 
 	r = (struct phyr) { .addr = carved.base };
@@ -424,21 +416,20 @@ static void phys_io_bad_input(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, bio->bi_vcnt);
 	KUNIT_EXPECT_EQ(test, SZ_8K, bio->bi_iter.bi_size);
 
-	clone = bio_alloc_clone(file_bdev(file), bio, GFP_KERNEL, &fs_bio_set);
+	clone = bio_alloc_clone(bdev, bio, GFP_KERNEL, &fs_bio_set);
 	KUNIT_EXPECT_EQ(test, -EINVAL, bio_add_phyr(clone, owner, &far));
 	KUNIT_EXPECT_PTR_EQ(test, owner, bio_phyr_owner(clone));
 	bio_put(clone);
 
 	/* other memory, and operations without data */
-	bio_reset(bio, file_bdev(file), REQ_OP_READ);
+	bio_reset(bio, bdev, REQ_OP_READ);
 	KUNIT_EXPECT_PTR_EQ(test, NULL, bio_phyr_owner(bio));
 	__bio_add_page(bio, pool, SZ_4K, 0);
 	KUNIT_EXPECT_EQ(test, -EINVAL, bio_add_phyr(bio, owner, &good));
-	bio_reset(bio, file_bdev(file), REQ_OP_DISCARD);
+	bio_reset(bio, bdev, REQ_OP_DISCARD);
 	KUNIT_EXPECT_EQ(test, -EINVAL, bio_add_phyr(bio, owner, &good));
 
 	bio_put(bio);
-	bdev_fput(file);
 }
 
 /* Load, while something goes away */
@@ -471,18 +462,18 @@ static int load_thread(void *data)
 	return ret;
 }
 
-static void run_load(struct kunit *test, const char *path, struct region *reg,
+static void run_load(struct kunit *test, int disk, struct region *reg,
 		     void (*end)(struct kunit *test, struct block_device *bdev),
 		     bool disk_goes)
 {
-	struct file *file = disk_open(test, path);
+	struct block_device *bdev = file_bdev(disk_files[disk]);
 	struct task_struct *tasks[4];
 	struct load load[ARRAY_SIZE(tasks)];
 	unsigned long done = 0;
 
 	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
 		load[i] = (struct load) {
-			.bdev = file_bdev(file), .reg = reg, .nr = i,
+			.bdev = bdev, .reg = reg, .nr = i,
 		};
 		tasks[i] = kthread_run(load_thread, &load[i], "load%d", i);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(tasks[i]));
@@ -490,20 +481,20 @@ static void run_load(struct kunit *test, const char *path, struct region *reg,
 	}
 	msleep(300);
 
-	end(test, file_bdev(file));
+	end(test, bdev);
 
 	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
 		int ret = kthread_stop(tasks[i]);
 
 		put_task_struct(tasks[i]);
 		if (disk_goes)
-			KUNIT_EXPECT_NE_MSG(test, 0, ret, "%s", path);
+			KUNIT_EXPECT_NE(test, 0, ret);
 		else
-			KUNIT_EXPECT_EQ_MSG(test, -ENODEV, ret, "%s", path);
+			KUNIT_EXPECT_EQ_MSG(test, -ENODEV, ret, "%s",
+					    disks[disk]);
 		done += load[i].done;
 	}
 	KUNIT_EXPECT_GT(test, done, 0);
-	bdev_fput(file);
 }
 
 static void end_revoke(struct kunit *test, struct block_device *bdev)
@@ -522,7 +513,7 @@ static void phys_io_revoke(struct kunit *test)
 	struct bio *bio;
 
 	for (int i = 0; i < nr_disks; i++) {
-		run_load(test, disks[i], &carved, end_revoke, false);
+		run_load(test, i, &carved, end_revoke, false);
 
 		bio = bio_alloc(NULL, 1, REQ_OP_READ, GFP_KERNEL);
 		KUNIT_EXPECT_EQ(test, -ENODEV,
@@ -550,7 +541,7 @@ static void phys_io_unplug_owner(struct kunit *test)
 	for (int i = 0; i < nr_disks; i++) {
 		struct pci_dev *pdev = ivshmem;
 
-		run_load(test, disks[i], &bar, end_unplug_owner, false);
+		run_load(test, i, &bar, end_unplug_owner, false);
 		KUNIT_ASSERT_EQ(test, 1, device_attach(&pdev->dev));
 		KUNIT_ASSERT_NOT_NULL(test, ivshmem);
 	}
@@ -571,8 +562,8 @@ static void phys_io_unplug_disk(struct kunit *test)
 {
 	if (!nr_disks)
 		kunit_skip(test, "all disks of this machine refuse");
-	run_load(test, disks[0], &bar, end_unplug_disk, true);
-	run_load(test, disks[1], &carved, end_unplug_disk, true);
+	run_load(test, 0, &bar, end_unplug_disk, true);
+	run_load(test, 1, &carved, end_unplug_disk, true);
 	phyr_owner_revoke(&carved.owner);
 }
 
@@ -620,15 +611,48 @@ static struct kunit_suite phys_io_suite = {
 
 kunit_test_suites(&phys_io_suite);
 
+static void close_disks(struct file **files)
+{
+	for (int i = 0; i < MAX_DISKS; i++)
+		if (!IS_ERR_OR_NULL(files[i]))
+			bdev_fput(files[i]);
+}
+
+static int open_disks(char **paths, int nr, struct file **files)
+{
+	for (int i = 0; i < nr; i++) {
+		files[i] = bdev_file_open_by_path(paths[i],
+				BLK_OPEN_READ | BLK_OPEN_WRITE, NULL, NULL);
+		if (IS_ERR(files[i])) {
+			pr_err("%s: %pe\n", paths[i], files[i]);
+			return PTR_ERR(files[i]);
+		}
+	}
+	return 0;
+}
+
 static int __init phys_io_init(void)
 {
-	return pci_register_driver(&phys_io_driver);
+	int ret;
+
+	ret = open_disks(disks, nr_disks, disk_files);
+	if (!ret)
+		ret = open_disks(refuse, nr_refuse, refuse_files);
+	if (!ret)
+		ret = pci_register_driver(&phys_io_driver);
+	if (ret) {
+		close_disks(disk_files);
+		close_disks(refuse_files);
+	}
+	return ret;
 }
 module_init(phys_io_init);
 
 static void __exit phys_io_exit(void)
 {
 	pci_unregister_driver(&phys_io_driver);
+	close_disks(disk_files);
+	close_disks(refuse_files);
 }
 module_exit(phys_io_exit);
 
