@@ -119,6 +119,7 @@ arch_is() {
 	x86_64) image=bzImage cross='' deb=amd64 emulator=qemu-system-x86 ;;
 	i386) image=bzImage cross='' deb=i386 emulator=qemu-system-x86 ;;
 	arm64) image=Image cross=aarch64-linux-gnu- deb=arm64 emulator=qemu-system-arm ;;
+	powerpc) image=vmlinux cross=powerpc64le-linux-gnu- deb=ppc64el emulator=qemu-system-ppc ;;
 	*) die "nothing is known of the architecture '$1'" "say how it is built, in scripts/lib.sh" ;;
 	esac
 }

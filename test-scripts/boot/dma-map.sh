@@ -14,7 +14,7 @@ dma_map() { # MACHINE SCENARIO WORDS [OBJECTS SOURCE]
 	cat "$run/log"
 	cat "$run/verdict.ktap" >>"$dir/ktap"
 	[ $rc = 0 ] || return 1
-	case $2 in *-debug) return 0 ;; esac # other lists, without a digest
+	case $2 in *-debug | ppc64le) return 0 ;; esac # other lists, or not dma-iommu: without a digest
 	sed -n '/^digest /p' "$run/console" >"$run/digests"
 	diff "$top/test-scripts/boot/dma-map.digests" "$run/digests" >"$run/diff" ||
 		{ fail "$1 $3: dma_map_sg() does not give what the base gives" "see $run/diff"; return 1; }

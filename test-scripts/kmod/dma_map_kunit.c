@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of dma_map_sg() and dma_map_phyrs() on a real device: QEMU's edu,
- * behind whichever IOMMU the machine has.
+ * behind whichever IOMMU the machine has.  That may be one of the IOMMU API with
+ * dma-iommu, or the TCE tables of pseries, which have dma_map_ops of their own.
  *
  * Lists of ranges are random, but the same in every run.  All that mapping a
  * scatterlist results in goes into digests, in which addresses count relative
@@ -22,8 +23,7 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 
-#define POOL_ORDER	10
-#define POOL_SIZE	(PAGE_SIZE << POOL_ORDER)
+#define POOL_SIZE	((size_t)SZ_4M)
 #define MAX_ENTRIES	160	/* more than a table without chaining has */
 
 /* A debug kernel takes twenty times as long */
@@ -37,6 +37,10 @@ static struct page *pool;
 static phys_addr_t pool_phys;
 static u8 *pool_virt;
 static size_t granule;
+/* Whether the device's addresses are other than the CPU's */
+static bool translated;
+/* Whether ranges that fit together become one */
+static bool merges;
 
 /* The device */
 
@@ -84,6 +88,62 @@ static void reset_device(void *unused)
 	edu->untrusted = false;
 }
 
+/* pseries: TCE tables, where the hypervisor keeps the entries */
+
+#ifdef CONFIG_PPC64
+#include <asm/iommu.h>
+#include <asm/tce.h>
+
+static struct iommu_table *tce;
+
+static void find_tce_table(void)
+{
+	tce = get_dma_ops(&edu->dev) && !edu->dev.dma_ops_bypass ?
+		get_iommu_table_base(&edu->dev) : NULL;
+}
+
+static size_t tce_granule(void)
+{
+	return tce ? IOMMU_PAGE_SIZE(tce) : 0;
+}
+
+static u64 tce_entry(dma_addr_t addr)
+{
+	unsigned long nr = addr >> tce->it_page_shift;
+
+	if (nr < tce->it_offset || nr - tce->it_offset >= tce->it_size)
+		return 0;
+	return tce->it_ops->get(tce, nr);
+}
+
+static phys_addr_t tce_to_phys(dma_addr_t addr)
+{
+	u64 entry = tce_entry(addr);
+
+	if (!(entry & (TCE_PCI_READ | TCE_PCI_WRITE)))
+		return 0;
+	return (entry & IOMMU_PAGE_MASK(tce)) | (addr & ~IOMMU_PAGE_MASK(tce));
+}
+
+/* Allocated entries: to see that none is left behind */
+static unsigned long tces_in_use(void)
+{
+	return tce ? bitmap_weight(tce->it_map, tce->it_size) : 0;
+}
+#else
+static void find_tce_table(void) { }
+static size_t tce_granule(void) { return 0; }
+static phys_addr_t tce_to_phys(dma_addr_t addr) { return 0; }
+static unsigned long tces_in_use(void) { return 0; }
+#endif
+
+static phys_addr_t translate(dma_addr_t addr)
+{
+	if (!translated)
+		return addr;
+	return domain ? iommu_iova_to_phys(domain, addr) : tce_to_phys(addr);
+}
+
 static void need(struct kunit *test, bool iommu)
 {
 	if (!edu || !pool)
@@ -94,7 +154,12 @@ static void need(struct kunit *test, bool iommu)
 	domain = iommu_get_domain_for_dev(&edu->dev);
 	if (domain && !iommu_is_dma_domain(domain))
 		domain = NULL;
-	granule = domain ? 1UL << __ffs(domain->pgsize_bitmap) : PAGE_SIZE;
+	find_tce_table();
+	granule = domain ? 1UL << __ffs(domain->pgsize_bitmap) : tce_granule();
+	translated = granule;
+	if (!granule)
+		granule = PAGE_SIZE;
+	merges = dma_get_merge_boundary(&edu->dev);
 	if (iommu && !domain)
 		kunit_skip(test, "edu is not behind a translating IOMMU");
 }
@@ -308,10 +373,8 @@ static void cursor(struct phyr_cursor *cur, struct windows *w,
 /* The byte of memory that the device reaches at a DMA address */
 static u8 *seen_by_device(dma_addr_t addr)
 {
-	phys_addr_t phys = addr;
+	phys_addr_t phys = translate(addr);
 
-	if (domain)
-		phys = iommu_iova_to_phys(domain, addr);
 	return phys ? phys_to_virt(phys) : NULL;
 }
 
@@ -378,9 +441,9 @@ static int still_mapped(int n)
 {
 	int i, wrong = 0;
 
-	for (i = 0; domain && i < n; i++)
-		if (iommu_iova_to_phys(domain, out[i].addr) ||
-		    iommu_iova_to_phys(domain, out[i].addr + out[i].len - 1))
+	for (i = 0; translated && i < n; i++)
+		if (translate(out[i].addr) ||
+		    translate(out[i].addr + out[i].len - 1))
 			wrong++;
 	return wrong;
 }
@@ -388,6 +451,7 @@ static int still_mapped(int n)
 static void phyrs_random_lists(struct kunit *test, unsigned int count)
 {
 	static const unsigned int sizes[] = { SZ_4K, SZ_64K, SZ_1M, UINT_MAX };
+	unsigned long in_use = tces_in_use();
 	struct rnd_state rnd;
 	unsigned int list;
 	size_t i;
@@ -408,7 +472,7 @@ static void phyrs_random_lists(struct kunit *test, unsigned int count)
 
 		dma_set_max_seg_size(&edu->dev, max_seg);
 		cursor(&cur, &w, vec, nr, whole);
-		one = domain && !(cur.gaps & (granule - 1)) &&
+		one = merges && !(cur.gaps & (granule - 1)) &&
 		      !(edu->untrusted && vec[0].addr & (granule - 1) &
 			~dma_get_min_align_mask(&edu->dev));
 		n = dma_map_phyrs(&edu->dev, &cur, &state, out, MAX_ENTRIES,
@@ -425,6 +489,7 @@ static void phyrs_random_lists(struct kunit *test, unsigned int count)
 				out, n, DMA_TO_DEVICE, 0);
 		KUNIT_EXPECT_EQ_MSG(test, still_mapped(n), 0, "list %u", list);
 	}
+	KUNIT_EXPECT_EQ(test, tces_in_use(), in_use);
 }
 
 static void phyrs_random(struct kunit *test)
@@ -510,8 +575,10 @@ static void phyrs_bad_input(struct kunit *test)
 {
 	struct dma_iova_state state;
 	struct phyr_cursor cur;
+	unsigned long in_use;
 
 	need(test, false);
+	in_use = tces_in_use();
 
 	/* nothing at all, and less than was promised */
 	KUNIT_EXPECT_EQ(test, map_vec(0, 1, 0, &state), -EINVAL);
@@ -524,8 +591,8 @@ static void phyrs_bad_input(struct kunit *test)
 	set_vec(4);
 	vec[1].len = 0;
 	vec[3].len = 0;
-	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), domain ? 1 : 2);
-	dma_unmap_phyrs(&edu->dev, NULL, &state, out, domain ? 1 : 2,
+	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), merges ? 1 : 2);
+	dma_unmap_phyrs(&edu->dev, NULL, &state, out, merges ? 1 : 2,
 			DMA_TO_DEVICE, 0);
 
 	/* too little room for the result */
@@ -540,7 +607,7 @@ static void phyrs_bad_input(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, map_vec(1, 0, 0, &state), -ENOSPC);
 
 	/* a cursor that hides the gaps */
-	if (domain) {
+	if (merges) {
 		set_vec(4);
 		vec[1].addr += 16;
 		vec[1].len -= 16;
@@ -571,8 +638,17 @@ static void phyrs_bad_input(struct kunit *test)
 					&state), -ENOMEM);
 	}
 
+	/* a TCE can lead to memory only */
+	if (translated && !domain) {
+		vec[0].addr = pci_resource_start(edu, 0);
+		vec[0].len = SZ_4K;
+		vec[1] = (struct phyr) { vec[0].addr + SZ_8K, SZ_4K };
+		KUNIT_EXPECT_LT(test, map_vec(2, 2, DMA_ATTR_MMIO, &state), 0);
+		KUNIT_EXPECT_LT(test, map_vec(1, 1, DMA_ATTR_MMIO, &state), 0);
+	}
+
 	/* more than the device can address: IOVA space runs out */
-	if (!domain)
+	if (!translated)
 		return;
 	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(&edu->dev, DMA_BIT_MASK(24)));
 	vec[0] = (struct phyr) { pool_phys, SZ_4M };
@@ -580,6 +656,104 @@ static void phyrs_bad_input(struct kunit *test)
 	vec[2] = vec[0];
 	vec[3] = vec[0];
 	KUNIT_EXPECT_EQ(test, map_vec(4, 4, 0, &state), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, tces_in_use(), in_use);
+}
+
+/* The steps one by one, in an order that no user would have */
+static void iova_steps(struct kunit *test)
+{
+	struct dma_iova_state state;
+	unsigned long in_use;
+	dma_addr_t addr;
+	size_t i;
+
+	need(test, false);
+	if (!translated)
+		kunit_skip(test, "edu is not behind a translating IOMMU");
+	in_use = tces_in_use();
+	KUNIT_ASSERT_EQ(test, dma_get_merge_boundary(&edu->dev), granule - 1);
+
+	/* What is to go to a device in whole pages starts at one */
+	KUNIT_ASSERT_TRUE(test, dma_iova_try_alloc(&edu->dev, &state, 0,
+						   4 * PAGE_SIZE));
+	addr = state.addr;
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(addr, PAGE_SIZE));
+	for (i = 0; i < 4 * PAGE_SIZE; i += granule)
+		KUNIT_EXPECT_EQ(test, translate(addr + i), 0);
+
+	/* every other granule, backwards; then what is between */
+	for (i = 4 * PAGE_SIZE / granule; i--;)
+		if (i & 1)
+			KUNIT_ASSERT_EQ(test, 0,
+				dma_iova_link(&edu->dev, &state,
+					      pool_phys + 3 * i * granule,
+					      i * granule, granule,
+					      DMA_TO_DEVICE, 0));
+	for (i = 0; i < 4 * PAGE_SIZE / granule; i++)
+		KUNIT_EXPECT_EQ(test, translate(addr + i * granule),
+				i & 1 ? pool_phys + 3 * i * granule : 0);
+	for (i = 0; i < 4 * PAGE_SIZE / granule; i += 2)
+		KUNIT_ASSERT_EQ(test, 0,
+			dma_iova_link(&edu->dev, &state,
+				      pool_phys + 3 * i * granule, i * granule,
+				      granule, DMA_TO_DEVICE, 0));
+	KUNIT_EXPECT_EQ(test, 0, dma_iova_sync(&edu->dev, &state, 0,
+					       4 * PAGE_SIZE));
+#ifdef CONFIG_PPC64
+	KUNIT_EXPECT_FALSE(test, tce_entry(addr) & TCE_PCI_WRITE);
+#endif
+
+	/* Two in the middle */
+	dma_iova_unlink(&edu->dev, &state, granule, 2 * granule, DMA_TO_DEVICE,
+			0);
+	for (i = 0; i < 4 * PAGE_SIZE / granule; i++)
+		KUNIT_EXPECT_EQ(test, translate(addr + i * granule),
+				i == 1 || i == 2 ? 0 :
+				pool_phys + 3 * i * granule);
+
+	/* What does not fit, or is too much */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			dma_iova_link(&edu->dev, &state, pool_phys + 16,
+				      granule, granule, DMA_TO_DEVICE, 0));
+	vec[0] = (struct phyr) { pool_phys, 2 * granule };
+	for (i = 0; i < 2; i++) {
+		struct phyr_cursor cur;
+
+		KUNIT_ASSERT_EQ(test, 0, phyr_cursor_init_array(&cur, vec, 1));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				dma_iova_link_phyrs(&edu->dev, &state,
+						    4 * PAGE_SIZE -
+						    (1 - i) * granule, &cur,
+						    DMA_TO_DEVICE, 0));
+	}
+
+	KUNIT_ASSERT_EQ(test, 0,
+			dma_iova_link(&edu->dev, &state, pool_phys, granule,
+				      2 * granule, DMA_BIDIRECTIONAL, 0));
+	KUNIT_EXPECT_EQ(test, translate(addr + 2 * granule - 1),
+			pool_phys + granule - 1);
+#ifdef CONFIG_PPC64
+	KUNIT_EXPECT_TRUE(test, tce_entry(addr + granule) & TCE_PCI_WRITE);
+#endif
+	dma_iova_destroy(&edu->dev, &state, 4 * PAGE_SIZE, DMA_TO_DEVICE, 0);
+	for (i = 0; i < 4 * PAGE_SIZE; i += granule)
+		KUNIT_EXPECT_EQ(test, translate(addr + i), 0);
+	KUNIT_EXPECT_EQ(test, tces_in_use(), in_use);
+
+	/* Free without anything linked, and with nothing but a few bytes */
+	KUNIT_ASSERT_TRUE(test, dma_iova_try_alloc(&edu->dev, &state,
+						   pool_phys + 16, granule));
+	KUNIT_EXPECT_EQ(test, state.addr & (granule - 1), 16);
+	KUNIT_EXPECT_EQ(test, 0,
+			dma_iova_link(&edu->dev, &state, pool_phys + 16, 0,
+				      granule, DMA_TO_DEVICE, 0));
+	KUNIT_EXPECT_EQ(test, translate(state.addr + granule - 1),
+			pool_phys + 16 + granule - 1);
+	dma_iova_unlink(&edu->dev, &state, 0, granule, DMA_TO_DEVICE, 0);
+	KUNIT_EXPECT_EQ(test, translate(state.addr), 0);
+	KUNIT_EXPECT_EQ(test, translate(state.addr + granule - 1), 0);
+	dma_iova_free(&edu->dev, &state);
+	KUNIT_EXPECT_EQ(test, tces_in_use(), in_use);
 }
 
 /* Every allocation of a mapping fails once. */
@@ -622,11 +796,147 @@ static void phyrs_alloc_fails(struct kunit *test)
 #endif
 }
 
+/* Each time that the hypervisor is asked for entries, it refuses once. */
+#ifdef CONFIG_PPC64
+static struct iommu_table_ops failing_ops;
+static struct iommu_table_ops *working_ops;
+static struct task_struct *failing_task;
+static int fail_nth, sets;
+
+static int failing_set(struct iommu_table *tbl, long index, long npages,
+		       unsigned long uaddr, enum dma_data_direction dir,
+		       unsigned long attrs)
+{
+	/* The table is not the device's alone */
+	if (current == failing_task) {
+		sets++;
+		if (fail_nth && !--fail_nth) {
+			/* as if it had come half of the way */
+			if (npages > 1)
+				working_ops->set(tbl, index, npages / 2, uaddr,
+						 dir, attrs);
+			return -ENOMEM;
+		}
+	}
+	return working_ops->set(tbl, index, npages, uaddr, dir, attrs);
+}
+
+static void restore_ops(void *unused)
+{
+	tce->it_ops = working_ops;
+}
+
+static void phyrs_tce_fails(struct kunit *test)
+{
+	unsigned int list, failed = 0;
+	unsigned long in_use;
+	struct rnd_state rnd;
+	dma_addr_t a;
+
+	need(test, false);
+	if (!tce)
+		kunit_skip(test, "edu is not behind a TCE table");
+	in_use = tces_in_use();
+	working_ops = tce->it_ops;
+	failing_ops = *working_ops;
+	failing_ops.set = failing_set;
+	failing_task = current;
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, restore_ops, NULL));
+	tce->it_ops = &failing_ops;
+	prandom_seed_state(&rnd, 7303);
+
+	for (list = 0; list < 200; list++) {
+		int nr = random_phyrs(&rnd, below(&rnd, 4)), n, nth, left;
+		struct dma_iova_state state;
+		bool one;
+
+		for (nth = 1;; nth++) {
+			fail_nth = nth;
+			sets = 0;
+			n = map_vec(nr, MAX_ENTRIES, 0, &state);
+			left = fail_nth;
+			fail_nth = 0;
+			one = n == 1;
+			if (n > 0) {
+				KUNIT_EXPECT_EQ(test, compare(vec, nr, out, n,
+							      false), 0);
+				dma_unmap_phyrs(&edu->dev, NULL, &state, out, n,
+						DMA_TO_DEVICE, 0);
+			} else {
+				KUNIT_ASSERT_EQ(test, n, -ENOMEM);
+				KUNIT_EXPECT_FALSE(test, dma_use_iova(&state));
+			}
+			KUNIT_EXPECT_EQ(test, still_mapped(max(n, 0)), 0);
+			KUNIT_ASSERT_EQ(test, tces_in_use(), in_use);
+			if (left)
+				break;
+			failed++;
+		}
+		/* nothing in between either, which a look at all would show */
+		for (a = out[0].addr & ~(dma_addr_t)(granule - 1);
+		     one && a < out[0].addr + out[0].len; a += granule)
+			KUNIT_ASSERT_EQ(test, translate(a), 0);
+	}
+	kunit_info(test, "%u calls for entries failed\n", failed);
+	KUNIT_EXPECT_GT(test, failed, 100);
+}
+/* The same for a scatterlist */
+static void sg_tce_fails(struct kunit *test)
+{
+	unsigned long in_use;
+	struct scatterlist *sg;
+	struct sg_table sgt;
+	int i, nth, n;
+
+	need(test, false);
+	if (!tce)
+		kunit_skip(test, "edu is not behind a TCE table");
+	KUNIT_ASSERT_EQ(test, 0, sg_alloc_table(&sgt, 12, GFP_KERNEL));
+	for_each_sgtable_sg(&sgt, sg, i)
+		sg_set_page(sg, pool + (i % 3), SZ_4K, (i % 5) * 16);
+	in_use = tces_in_use();
+	working_ops = tce->it_ops;
+	failing_ops = *working_ops;
+	failing_ops.set = failing_set;
+	failing_task = current;
+	tce->it_ops = &failing_ops;
+	for (nth = 1; nth <= 13; nth++) {
+		fail_nth = nth;
+		n = dma_map_sg(&edu->dev, sgt.sgl, 12, DMA_TO_DEVICE);
+		if (nth <= 12)
+			KUNIT_EXPECT_EQ(test, n, 0);
+		else
+			KUNIT_EXPECT_GT(test, n, 0);
+		if (n)
+			dma_unmap_sg(&edu->dev, sgt.sgl, 12, DMA_TO_DEVICE);
+		KUNIT_EXPECT_EQ_MSG(test, tces_in_use(), in_use, "%d", nth);
+		in_use = tces_in_use();
+	}
+	fail_nth = 0;
+	tce->it_ops = working_ops;
+	sg_free_table(&sgt);
+}
+#else
+static void phyrs_tce_fails(struct kunit *test)
+{
+	kunit_skip(test, "no TCE tables here");
+}
+
+static void sg_tce_fails(struct kunit *test)
+{
+	kunit_skip(test, "no TCE tables here");
+}
+#endif
+
 static struct kunit_case dma_map_phyrs_cases[] = {
 	KUNIT_CASE_SLOW(phyrs_random),
 	KUNIT_CASE_SLOW(phyrs_bounce),
 	KUNIT_CASE(phyrs_bad_input),
 	KUNIT_CASE(phyrs_alloc_fails),
+	KUNIT_CASE(iova_steps),
+	KUNIT_CASE(phyrs_tce_fails),
+	KUNIT_CASE(sg_tce_fails),
 	{ }
 };
 
@@ -642,7 +952,7 @@ kunit_test_suites(&dma_map_sg_suite);
 
 static int __init dma_map_kunit_init(void)
 {
-	pool = alloc_pages(GFP_KERNEL, POOL_ORDER);
+	pool = alloc_pages(GFP_KERNEL, get_order(POOL_SIZE));
 	if (pool) {
 		pool_phys = page_to_phys(pool);
 		pool_virt = page_address(pool);
@@ -655,7 +965,7 @@ static void __exit dma_map_kunit_exit(void)
 {
 	pci_unregister_driver(&dma_map_kunit_driver);
 	if (pool)
-		__free_pages(pool, POOL_ORDER);
+		__free_pages(pool, get_order(POOL_SIZE));
 }
 module_exit(dma_map_kunit_exit);
 
