@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # One row of the matrix: a machine with a kernel does verified I/O on all its
 # disks, raw and through ext4 and xfs, behind the IOMMU that it should have.
-matrix() { # MACHINE SCENARIO
-	qemu/run -t $((TIMEOUT - 20)) -o "$dir" "$1" "$2" identity,iovec,verify:raw,verify:ext4,verify:xfs >"$dir/run.log"
+matrix() { # MACHINE SCENARIO [,FURTHER TEST...]
+	qemu/run -t $((TIMEOUT - 20)) -o "$dir" "$1" "$2" "identity,iovec,verify:raw,verify:ext4,verify:xfs${3:-}" >"$dir/run.log"
 	local rc=$?
 	cat "$dir/run.log"
 	cp "$dir/verdict.ktap" "$dir/ktap"
