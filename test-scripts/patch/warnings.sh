@@ -80,21 +80,21 @@ said() {
 built() { local o; for o; do [ ! -e "$objects/$o" ] || echo "$o"; done; }
 unbuilt() { local o; for o; do [ -e "$objects/$o" ] || echo "$o"; done; }
 
-# touched COMMIT: the objects to look at: of the C files that it changes, and of
-# some users of the headers that it changes, those first that the series or a
-# KUnit test touches.
+# touched FROM TO: the objects to look at: of the C files that change, and of
+# some users of the headers that change, those first that the series or a KUnit
+# test touches.
 touched() {
 	local f h users
 	{
-		src_git diff --name-only --diff-filter=d "$1^" "$1" -- '*.c'
-		src_git diff --name-only --diff-filter=d "$1^" "$1" -- '*.h' | while read -r h; do
+		src_git diff --name-only --diff-filter=d "$1" "$2" -- '*.c'
+		src_git diff --name-only --diff-filter=d "$1" "$2" -- '*.h' | while read -r h; do
 			case $h in
 			include/uapi/*) f="<${h#include/uapi/}>" ;;
 			include/*) f="<${h#include/}>" ;;
 			arch/*/include/*) f="<${h#arch/*/include/}>" ;;
 			*) f="\"${h##*/}\"" ;;
 			esac
-			users=$(src_git grep -lF "#include $f" "$1" -- '*.c' | cut -d: -f2-)
+			users=$(src_git grep -lF "#include $f" "$2" -- '*.c' | cut -d: -f2-)
 			case $f in '"'*) users=$(grep "^${h%/*}/" <<<"$users") ;; esac
 			grep -Fx "$(src_git diff --name-only "$base" "$(linux_git rev-parse HEAD)" -- '*.c')" <<<"$users" | head -n $check_users
 			grep kunit <<<"$users" | head -n 1
@@ -104,19 +104,20 @@ touched() {
 }
 
 compiled=0 last_commit='' last_objects='' last_log=''
-# warnings_delta COMMIT NAME: fails, and says which, if the commit adds warnings
+# warnings_delta COMMIT NAME [FROM]: fails, and says which, if the commit adds
+# warnings, or the commits after FROM up to it
 warnings_delta() {
-	local bad=0 objs new='' old='' later rest o log=$dir/$2
+	local bad=0 objs new='' old='' later rest o log=$dir/$2 from=${3:-$1^}
 	mkdir -p "$log"
-	mapfile -t objs < <(touched "$1")
+	mapfile -t objs < <(touched "$from" "$1")
 	for o in "${objs[@]}"; do
-		if src_git cat-file -e "$1^:${o%.o}.c" 2>/dev/null; then old="$old $o"; else new="$new $o"; fi
+		if src_git cat-file -e "$from:${o%.o}.c" 2>/dev/null; then old="$old $o"; else new="$new $o"; fi
 	done
 	# shellcheck disable=SC2086,SC2046 # lists of words from here on
 	{
-		src_checkout "$1^" && check_objects scenario || return
+		src_checkout "$from" && check_objects scenario || return
 		# The state after one patch is that before the next.
-		if [ "$(src_git rev-parse "$1^")" = "$last_commit" ] && [ "$old" = "$last_objects" ]; then
+		if [ "$(src_git rev-parse "$from")" = "$last_commit" ] && [ "$old" = "$last_objects" ]; then
 			cp "$last_log" "$log/scenario.before"
 		else
 			compile "$log/scenario.before" $old
