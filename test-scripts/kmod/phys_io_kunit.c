@@ -76,15 +76,13 @@ static int phys_io_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	p2p = pcim_p2pdma_provider(pdev, 2);
-	if (!p2p)
-		return -ENODEV;
 
 	bar.base = pci_resource_start(pdev, 2);
 	bar.size = pci_resource_len(pdev, 2);
 	bar.cpu = devm_memremap(&pdev->dev, bar.base, bar.size, MEMREMAP_WC);
 	if (IS_ERR(bar.cpu))
 		return PTR_ERR(bar.cpu);
-	ret = phyr_owner_init(&bar.owner, p2p);
+	ret = phyr_owner_init_p2p(&bar.owner, p2p);
 	if (ret)
 		return ret;
 	ivshmem = pdev;
@@ -332,6 +330,64 @@ static void deep(struct kunit *test, const char *name,
 					    DEPTH * SZ_64K), "%s", name);
 }
 
+/*
+ * Bios that are adjacent on disk, and come in one plug, so that they would be
+ * merged: every second one has pages, the others two owners.
+ */
+static void plugged(struct kunit *test, const char *name,
+		    struct block_device *bdev)
+{
+	const size_t len = SZ_4K;
+	struct inflight inf = {
+		.left = ATOMIC_INIT(DEPTH),
+		.done = COMPLETION_INITIALIZER_ONSTACK(inf.done),
+	};
+	struct blk_plug plug;
+
+	pattern(pool_virt, DEPTH * len, 5);
+	for (int i = 0; i < DEPTH; i++) {
+		pattern(carved.cpu + i * len, len, i);
+		pattern(bar.cpu + i * len, len, i);
+	}
+
+	blk_start_plug(&plug);
+	for (int i = 0; i < DEPTH; i++) {
+		struct region *reg = i % 4 == 1 ? &carved : &bar;
+		struct phyr r = { .addr = reg->base + i * len, .len = len };
+		struct bio *bio;
+
+		if (i % 2) {
+			bio = phys_bio(bdev, REQ_OP_WRITE, i * len / 512,
+				       &reg->owner, &r, 1);
+			KUNIT_ASSERT_FALSE(test, IS_ERR(bio));
+		} else {
+			bio = bio_alloc(bdev, 1, REQ_OP_WRITE, GFP_KERNEL);
+			bio->bi_iter.bi_sector = i * len / 512;
+			__bio_add_page(bio, pool + i * len / PAGE_SIZE, len, 0);
+		}
+		bio->bi_private = &inf;
+		bio->bi_end_io = inflight_end_io;
+		submit_bio(bio);
+	}
+	blk_finish_plug(&plug);
+	wait_for_completion(&inf.done);
+	KUNIT_ASSERT_EQ_MSG(test, 0, blk_status_to_errno(inf.status), "%s", name);
+
+	for (int i = 0; i < DEPTH; i += 2)
+		memcpy(carved.cpu + i * len, pool_virt + i * len, len);
+	KUNIT_ASSERT_EQ(test, 0, pool_io(bdev, REQ_OP_READ, 0, DEPTH * len));
+	KUNIT_ASSERT_TRUE_MSG(test, !memcmp(carved.cpu, pool_virt, DEPTH * len),
+			      "%s", name);
+}
+
+static void phys_io_plugged(struct kunit *test)
+{
+	if (!nr_disks)
+		kunit_skip(test, "all disks of this machine refuse");
+	for (int i = 0; i < nr_disks; i++)
+		plugged(test, disks[i], file_bdev(disk_files[i]));
+}
+
 static void transfers(struct kunit *test, struct region *reg)
 {
 	for (int i = 0; i < nr_disks; i++) {
@@ -523,7 +579,7 @@ static void phys_io_revoke(struct kunit *test)
 		/* again and once more is fine */
 		phyr_owner_revoke(&carved.owner);
 		phyr_owner_exit(&carved.owner);
-		KUNIT_ASSERT_EQ(test, 0, phyr_owner_init(&carved.owner, NULL));
+		KUNIT_ASSERT_EQ(test, 0, phyr_owner_init_ram(&carved.owner));
 	}
 }
 
@@ -579,7 +635,7 @@ static int phys_io_suite_init(struct kunit_suite *suite)
 	if (!carved.cpu || !pool)
 		return -ENOMEM;
 	pool_virt = page_address(pool);
-	return phyr_owner_init(&carved.owner, NULL);
+	return phyr_owner_init_ram(&carved.owner);
 }
 
 static void phys_io_suite_exit(struct kunit_suite *suite)
@@ -594,6 +650,7 @@ static void phys_io_suite_exit(struct kunit_suite *suite)
 static struct kunit_case phys_io_cases[] = {
 	KUNIT_CASE_SLOW(phys_io_ram),
 	KUNIT_CASE_SLOW(phys_io_bar),
+	KUNIT_CASE(phys_io_plugged),
 	KUNIT_CASE(phys_io_refused),
 	KUNIT_CASE(phys_io_bad_input),
 	KUNIT_CASE_SLOW(phys_io_revoke),
