@@ -98,7 +98,7 @@ static struct iommu_table *tce;
 
 static void find_tce_table(void)
 {
-	tce = get_dma_ops(&edu->dev) && !edu->dev.dma_ops_bypass ?
+	tce = get_dma_ops(&edu->dev) && !dev_dma_ops_bypass(&edu->dev) ?
 		get_iommu_table_base(&edu->dev) : NULL;
 }
 
