@@ -22,50 +22,14 @@
 #include <linux/sizes.h>
 #include <linux/vmalloc.h>
 #include <trace/events/printk.h>
+#include "edu.h"
 
 #define POOL_ORDER	6
 #define PAGES		64
 
-static struct pci_dev *edu;
 static phys_addr_t pool;
 static unsigned int reports, warnings;
 static char report[512];
-
-static int dma_debug_kunit_probe(struct pci_dev *pdev,
-				 const struct pci_device_id *id)
-{
-	int ret;
-
-	if (edu)
-		return -EBUSY;
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-	pci_set_master(pdev);
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-	if (ret)
-		return ret;
-	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
-	edu = pdev;
-	return 0;
-}
-
-static void dma_debug_kunit_remove(struct pci_dev *pdev)
-{
-	edu = NULL;
-}
-
-static const struct pci_device_id dma_debug_kunit_ids[] = {
-	{ PCI_DEVICE(0x1234, 0x11e8) },
-	{ }
-};
-
-static struct pci_driver dma_debug_kunit_driver = {
-	.name = "dma_debug_kunit",
-	.id_table = dma_debug_kunit_ids,
-	.probe = dma_debug_kunit_probe,
-	.remove = dma_debug_kunit_remove,
-};
 
 /* What is printed */
 
@@ -576,14 +540,14 @@ static int __init dma_debug_kunit_init(void)
 	pool = page_to_phys(pages);
 	ret = register_trace_console(console, NULL);
 	if (!ret)
-		ret = pci_register_driver(&dma_debug_kunit_driver);
+		ret = pci_register_driver(&edu_driver);
 	return ret;
 }
 module_init(dma_debug_kunit_init);
 
 static void __exit dma_debug_kunit_exit(void)
 {
-	pci_unregister_driver(&dma_debug_kunit_driver);
+	pci_unregister_driver(&edu_driver);
 	unregister_trace_console(console, NULL);
 	tracepoint_synchronize_unregister();
 	__free_pages(phys_to_page(pool), POOL_ORDER + 1);

@@ -22,6 +22,7 @@
 #include <linux/prandom.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
+#include "edu.h"
 
 #define POOL_SIZE	((size_t)SZ_4M)
 #define MAX_ENTRIES	160	/* more than a table without chaining has */
@@ -31,7 +32,6 @@ static unsigned int lists = IS_ENABLED(CONFIG_DMA_API_DEBUG) ? 1000 : 10000;
 module_param(lists, uint, 0444);
 MODULE_PARM_DESC(lists, "how many random lists each test maps");
 
-static struct pci_dev *edu;
 static struct iommu_domain *domain;
 static struct page *pool;
 static phys_addr_t pool_phys;
@@ -41,43 +41,6 @@ static size_t granule;
 static bool translated;
 /* Whether ranges that fit together become one */
 static bool merges;
-
-/* The device */
-
-static int dma_map_kunit_probe(struct pci_dev *pdev,
-			       const struct pci_device_id *id)
-{
-	int ret;
-
-	if (edu)
-		return -EBUSY;
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-	pci_set_master(pdev);
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-	if (ret)
-		return ret;
-	edu = pdev;
-	return 0;
-}
-
-static void dma_map_kunit_remove(struct pci_dev *pdev)
-{
-	edu = NULL;
-}
-
-static const struct pci_device_id dma_map_kunit_ids[] = {
-	{ PCI_DEVICE(0x1234, 0x11e8) },
-	{ }
-};
-
-static struct pci_driver dma_map_kunit_driver = {
-	.name = "dma_map_kunit",
-	.id_table = dma_map_kunit_ids,
-	.probe = dma_map_kunit_probe,
-	.remove = dma_map_kunit_remove,
-};
 
 static void reset_device(void *unused)
 {
@@ -967,13 +930,13 @@ static int __init dma_map_kunit_init(void)
 		pool_phys = page_to_phys(pool);
 		pool_virt = page_address(pool);
 	}
-	return pci_register_driver(&dma_map_kunit_driver);
+	return pci_register_driver(&edu_driver);
 }
 module_init(dma_map_kunit_init);
 
 static void __exit dma_map_kunit_exit(void)
 {
-	pci_unregister_driver(&dma_map_kunit_driver);
+	pci_unregister_driver(&edu_driver);
 	if (pool)
 		__free_pages(pool, get_order(POOL_SIZE));
 }
