@@ -47,6 +47,9 @@ check_objects() {
 		set -- allmodconfig
 		;;
 	esac
+	# What is wanted may only be there from some patch on.
+	src_git ls-tree -r HEAD | grep Kconfig | sha256sum >>"$objects/wanted"
+	sed -i '$s/^/# /' "$objects/wanted"
 	if ! cmp -s "$objects/wanted" "$objects/configured" || [ ! -e "$objects/ready" ]; then
 		rm -f "$objects/ready"
 		step "preparing ${objects#"$top"/} (a few minutes, once)"
@@ -58,7 +61,7 @@ check_objects() {
 	fi
 }
 
-# compile LOG OBJECT...: in $objects; what can be built is built
+# compile LOG OBJECT...: in $objects; what can be built is built.
 compile() {
 	local log=$1 o
 	shift
