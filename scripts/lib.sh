@@ -176,3 +176,16 @@ base_source() {
 	fi
 	echo "$source"
 }
+
+# part_fragments ARCH: the fragments of config/parts/ that apply to the kernel
+# tree in the current folder: see scripts/build
+part_fragments() {
+	local f needs only
+	for f in "${PHYR_CONFIG:-$top/config}"/parts/*.config; do
+		[ -e "$f" ] || continue
+		needs=$(sed -n 's/^# Needs: //p' "$f")
+		[ -n "$needs" ] || die "${f#"$top"/} has no '# Needs: FILE' line" "say from which file on it applies"
+		only=$(sed -n 's/^# Arch: //p' "$f")
+		[ ! -e "$needs" ] || [ "${only:-$1}" != "$1" ] || echo "$f"
+	done
+}

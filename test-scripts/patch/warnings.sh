@@ -34,9 +34,7 @@ check_objects() {
 		# shellcheck disable=SC1090
 		FRAGMENTS=$(. "$top/config/scenarios/$check_arch" && echo "$FRAGMENTS")
 		for f in $FRAGMENTS; do fragments+=("$top/config/$f.config"); done
-		for f in "$top"/config/parts/*.config; do
-			[ ! -e "$f" ] || fragments+=("$f") # what is not there yet, kconfig drops
-		done
+		for f in $(cd "$check_src" && part_fragments "$check_arch"); do fragments+=("$f"); done
 		cat "${fragments[@]}" >"$objects/wanted"
 		set -- allnoconfig
 		;;
@@ -47,9 +45,6 @@ check_objects() {
 		set -- allmodconfig
 		;;
 	esac
-	# What is wanted may only be there from some patch on.
-	src_git ls-tree -r HEAD | grep Kconfig | sha256sum >>"$objects/wanted"
-	sed -i '$s/^/# /' "$objects/wanted"
 	if ! cmp -s "$objects/wanted" "$objects/configured" || [ ! -e "$objects/ready" ]; then
 		rm -f "$objects/ready"
 		step "preparing ${objects#"$top"/} (a few minutes, once)"
@@ -61,7 +56,7 @@ check_objects() {
 	fi
 }
 
-# compile LOG OBJECT...: in $objects; what can be built is built.
+# compile LOG OBJECT...: in $objects; what can be built is built
 compile() {
 	local log=$1 o
 	shift
