@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * dmabuf-map  maps dma-bufs by iommufd for QEMU's edu device, which writes to
+ *             all of them: a BAR of ivshmem in several ranges, exported by
+ *             vfio-pci; the system heap; the CMA heap, if there is one; udmabuf.
+ *             What arrives is compared.  Then the BAR is disabled, and nothing
+ *             must arrive.
+ * dmabuf-map:mixture  the same with the exporter of dmabuf_kunit.ko, which mixes
+ *             memory and a BAR, and is revoked
+ * dmabuf-map:import   what the device of dmabuf_kunit.ko, loaded before, writes
+ *             to heaps and udmabuf is compared, also where it is bounced
+ */
+#define _GNU_SOURCE
+#include <linux/dma-heap.h>
+#include <linux/types.h>
+#include <stdlib.h>
+#include <sys/klog.h>
+#include <sys/wait.h>
+#include "edu-vfio.h"
+
+#define PAGE	4096UL
+#define MIB	(1024UL * 1024)
+#define IOVA	(16 * MIB)		/* edu has 28 address lines */
+#define SOURCE	(8 * MIB)
+#define IVSHMEM	"0x1110"
+
+/* Of headers that Debian has none, or too old ones of */
+struct map_file { uint32_t size, flags, ioas_id; int32_t fd; uint64_t start, length, iova; };
+#define IOAS_MAP_FILE	_IO(';', 0x8f)
+#define GET_DMA_BUF	(11 | 1 << 16)
+struct get_dma_buf {
+	uint32_t argsz, flags;
+	uint32_t region, open_flags, zero, nr;
+	struct { uint64_t offset, length; } ranges[8];
+};
+struct udmabuf { uint32_t memfd, flags; uint64_t offset, size; };
+#define UDMABUF_CREATE	_IOW('u', 0x42, struct udmabuf)
+
+/* /dev/dmabuf_test of dmabuf_kunit.ko */
+#define TEST_NEW	_IO('d', 0)
+#define TEST_REVOKE	_IO('d', 1)
+#define TEST_UNREVOKE	_IO('d', 2)
+#define TEST_IMPORT	_IO('d', 3)
+
+static uint8_t *source;
+static int peer = -1;			/* ivshmem */
+static uint64_t peer_config;
+static volatile uint8_t *peer_bar;
+static int importer = -1;		/* /dev/dmabuf_test */
+static int bad;
+
+#define FAIL(...) do { printf("FAIL " __VA_ARGS__); putchar('\n'); bad = 1; } while (0)
+
+static int map_file(int fd, uint64_t start, uint64_t length, uint64_t iova)
+{
+	struct map_file m = { .size = sizeof(m), .flags = MAP_FIXED_RW, .ioas_id = ioas,
+		.fd = fd, .start = start, .length = length, .iova = iova };
+
+	return ioctl(iommufd, IOAS_MAP_FILE, &m) ? -errno : 0;
+}
+
+/* The device writes a chunk to @iova. */
+static int device_writes(uint64_t iova, uint8_t byte)
+{
+	memset(source, byte, CHUNK);
+	return dma(SOURCE, false) || dma(iova, true);
+}
+
+/* @view gives what CPUs have at a page of the buffer. */
+static void check(const char *what, int fd, size_t size, size_t start, size_t length,
+		  volatile uint8_t *(*view)(size_t page, void *arg), void *arg)
+{
+	static uint8_t seed;
+	int ret = map_file(fd, start, length, IOVA);
+	size_t step = length > 32 * PAGE ? 29 * PAGE : PAGE, at;
+
+	if (ret) {
+		FAIL("%s: mapping %zu at %zu of %zu: %s", what, length, start, size, strerror(-ret));
+		return;
+	}
+	seed += 31;
+	for (at = 0; at < length; at += step)
+		if (device_writes(IOVA + at, seed + at / PAGE))
+			FAIL("%s: DMA does not end", what);
+	for (at = 0; at < length; at += step) {
+		volatile uint8_t *p = view((start + at) / PAGE, arg);
+
+		for (size_t i = 0; i < CHUNK; i++)
+			if (p[i] != (uint8_t)(seed + at / PAGE)) {
+				FAIL("%s: page %zu has something else at %zu", what, (start + at) / PAGE, i);
+				break;
+			}
+	}
+	if (unmap(length, IOVA))
+		FAIL("%s: unmapping: %s", what, strerror(errno));
+	else
+		printf("ok   %s: %zu pages from page %zu on, each %zu\n", what, length / PAGE,
+		       start / PAGE, step / PAGE);
+}
+
+static volatile uint8_t *linear(size_t page, void *arg)
+{
+	return (uint8_t *)arg + page * PAGE;
+}
+
+/* Two pages are written by a device of the kernel, see dmabuf_kunit.c. */
+static void check_import(const char *what, int fd, size_t size, volatile uint8_t *p)
+{
+	if (ioctl(importer, TEST_IMPORT, fd)) {
+		FAIL("%s: importing: %s", what, strerror(errno));
+		return;
+	}
+	for (size_t i = 0; i < 128; i++)
+		if (p[i] != 0x5a || p[size - PAGE + i] != 0x5b) {
+			FAIL("%s: what the device wrote is lost: %#x %#x", what, p[i], p[size - PAGE + i]);
+			return;
+		}
+	printf("ok   %s: written by an importer\n", what);
+}
+
+/* All of it, and a slice */
+static void check_mmap(const char *what, int fd, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED) {
+		FAIL("%s: mmap: %s", what, strerror(errno));
+		return;
+	}
+	if (importer >= 0) {
+		check_import(what, fd, size, p);
+		munmap(p, size);
+		return;
+	}
+	check(what, fd, size, 0, size, linear, p);
+	check(what, fd, size, 5 * PAGE, size - 7 * PAGE, linear, p);
+	if (map_file(fd, PAGE, size, IOVA) != -EINVAL)
+		FAIL("%s: more than there is was mapped", what);
+	munmap(p, size);
+}
+
+static void heap(const char *path, size_t size)
+{
+	struct dma_heap_allocation_data data = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
+	int fd = open(path, O_RDWR);
+
+	if (fd < 0) {
+		printf("     no %s\n", path);
+		return;
+	}
+	if (ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &data)) {
+		FAIL("%s: %s", path, strerror(errno));
+	} else {
+		check_mmap(path, data.fd, size);
+		close(data.fd);
+	}
+	close(fd);
+}
+
+static void udmabuf(size_t size)
+{
+	int dev = open("/dev/udmabuf", O_RDWR), memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING), fd;
+	struct udmabuf create = { .memfd = memfd, .size = size };
+
+	if (dev < 0 || memfd < 0 || ftruncate(memfd, size) ||
+	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+		FAIL("udmabuf: %s", strerror(errno));
+		return;
+	}
+	fd = ioctl(dev, UDMABUF_CREATE, &create);
+	if (fd < 0) {
+		FAIL("udmabuf: %s", strerror(errno));
+	} else {
+		check_mmap("udmabuf", fd, size);
+		close(fd);
+	}
+	close(memfd);
+	close(dev);
+}
+
+/* Ranges of the BAR, out of order and with holes; one of them twice */
+static const struct { unsigned int page, pages; } parts[] = {
+	{ 16, 3 }, { 0, 1 }, { 100, 8 }, { 99, 1 }, { 16, 2 },
+};
+
+static volatile uint8_t *bar_page(size_t page, void *arg)
+{
+	for (size_t i = *(size_t *)arg; ; i++) {
+		if (page < parts[i].pages)
+			return peer_bar + (parts[i].page + page) * PAGE;
+		page -= parts[i].pages;
+	}
+}
+
+static int export_bar(size_t first, size_t nr, size_t *size)
+{
+	struct get_dma_buf get = { .argsz = 24 + nr * 16, .flags = GET_DMA_BUF,
+		.region = 2, .open_flags = O_RDWR | O_CLOEXEC, .nr = nr };
+
+	*size = 0;
+	for (size_t i = 0; i < nr; i++) {
+		get.ranges[i].offset = parts[first + i].page * PAGE;
+		get.ranges[i].length = parts[first + i].pages * PAGE;
+		*size += get.ranges[i].length;
+	}
+	return ioctl(peer, VFIO_DEVICE_FEATURE, &get);
+}
+
+static int memory_enable(bool on)
+{
+	uint16_t command = on ? 6 : 4;
+
+	return pwrite(peer, &command, 2, peer_config + 4) == 2 ? 0 : -1;
+}
+
+static int open_peer(void)
+{
+	struct bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = iommufd };
+	struct vfio_region_info bar2 = { .argsz = sizeof(bar2), .index = 2 };
+	struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	char bdf[64], path[512];
+	glob_t g;
+
+	if (find_pci(IVSHMEM, bdf, sizeof(bdf))) {
+		printf("no ivshmem device\n");
+		return -1;
+	}
+	bind_driver(bdf);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*", bdf);
+	if (glob(path, 0, NULL, &g) || g.gl_pathc != 1)
+		return -1;
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", strrchr(g.gl_pathv[0], '/') + 1);
+	peer = open(path, O_RDWR);
+	if (peer < 0 || ioctl(peer, BIND_IOMMUFD, &bind) ||
+	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &bar2) ||
+	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &config))
+		return -1;
+	peer_config = config.offset;
+	if (memory_enable(true))
+		return -1;
+	peer_bar = mmap(NULL, bar2.size, PROT_READ | PROT_WRITE, MAP_SHARED, peer, bar2.offset);
+	return peer_bar == MAP_FAILED ? -1 : 0;
+}
+
+static void bars(void)
+{
+	static const struct { size_t first, nr; } t[] = { { 0, 1 }, { 0, 2 }, { 1, 3 }, { 0, 5 } };
+	size_t size, i;
+	char what[64];
+	int fd;
+
+	for (i = 0; i < 4; i++) {
+		size_t first = t[i].first;
+
+		snprintf(what, sizeof(what), "BAR in %zu ranges", t[i].nr);
+		fd = export_bar(t[i].first, t[i].nr, &size);
+		if (fd < 0) {
+			FAIL("%s: %s", what, strerror(errno));
+			continue;
+		}
+		/* The last range is part of the first: only what was written last stays */
+		if (t[i].nr < 5)
+			check(what, fd, size, 0, size, bar_page, &first);
+		if (t[i].nr > 1)
+			check(what, fd, size, PAGE, size - 3 * PAGE, bar_page, &first);
+		close(fd);
+	}
+}
+
+/* Memory enable is cleared, and set again: what the device writes in between is lost. */
+static void disable(void)
+{
+	size_t size, first = 0, at;
+	int fd = export_bar(0, 4, &size), fd2, ret;
+
+	if (fd < 0 || (ret = map_file(fd, 0, size, IOVA))) {
+		FAIL("BAR to disable: %s", strerror(errno));
+		return;
+	}
+	for (at = 0; at < size; at += PAGE)
+		if (device_writes(IOVA + at, 0x11))
+			FAIL("DMA does not end");
+	if (memory_enable(false)) {
+		FAIL("memory enable cannot be cleared");
+		return;
+	}
+	if (map_file(fd, 0, size, 2 * IOVA) != -ENODEV)
+		FAIL("a BAR that is disabled was mapped");
+	/* Faults of the IOMMU are wanted here, and not on the console */
+	klogctl(8, NULL, 1);
+	for (at = 0; at < size; at += PAGE)
+		device_writes(IOVA + at, 0x22);
+	if (memory_enable(true))
+		FAIL("memory enable cannot be set");
+	for (at = 0; at < size; at += PAGE)
+		device_writes(IOVA + at, 0x33);
+	usleep(100000);
+	klogctl(8, NULL, 7);
+	for (at = 0; at < size; at += PAGE)
+		if (*bar_page(at / PAGE, &first) != 0x11)
+			FAIL("page %zu was written while it was not mapped: %#x", at / PAGE,
+			     *bar_page(at / PAGE, &first));
+	if (unmap(size, IOVA))
+		FAIL("unmapping what was revoked: %s", strerror(errno));
+	/* the same buffer, and another one, can be mapped again */
+	check("BAR that was disabled", fd, size, 0, size, bar_page, &first);
+	fd2 = export_bar(0, 2, &size);
+	check("another buffer", fd2, size, 0, size, bar_page, &first);
+	close(fd2);
+	close(fd);
+}
+
+/* An exporter that mixes memory and a BAR, and is revoked under the device */
+static void mixture(void)
+{
+	int dev = open("/dev/dmabuf_test", O_RDWR), fd;
+	size_t size = 24 * PAGE;
+
+	if (dev < 0) {
+		printf("     no /dev/dmabuf_test\n");
+		return;
+	}
+	fd = ioctl(dev, TEST_NEW);
+	if (fd < 0) {
+		FAIL("/dev/dmabuf_test: %s", strerror(errno));
+		return;
+	}
+	check_mmap("mixture", fd, size);
+	if (map_file(fd, 0, size, IOVA) || ioctl(dev, TEST_REVOKE, fd) ||
+	    map_file(fd, 0, size, 2 * IOVA) != -ENODEV || ioctl(dev, TEST_UNREVOKE, fd) ||
+	    unmap(size, IOVA))
+		FAIL("revoking a mixture: %s", strerror(errno));
+	check_mmap("mixture that was revoked", fd, size);
+	/* closed while it is mapped, and revoked by nobody */
+	if (map_file(fd, 0, size, IOVA))
+		FAIL("mixture: %s", strerror(errno));
+	close(fd);
+	if (device_writes(IOVA, 1) || unmap(size, IOVA))
+		FAIL("mixture that was closed");
+	close(dev);
+}
+
+int main(int argc, char **argv)
+{
+	bool only_mixture = argc > 1 && !strcmp(argv[1], "mixture");
+	char bdf[64];
+
+	if (argc > 1 && !strcmp(argv[1], "import")) {
+		importer = open("/dev/dmabuf_test", O_RDWR);
+		if (importer < 0) {
+			perror("/dev/dmabuf_test");
+			return 1;
+		}
+		heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE);
+		heap("/dev/dma_heap/default_cma_region", 1 * MIB);
+		udmabuf(2 * MIB);
+		return bad;
+	}
+	if (find_pci(EDU, bdf, sizeof(bdf))) {
+		printf("no edu device\n");
+		return 1;
+	}
+	bind_driver(bdf);
+	if (only_mixture && system("insmod /tests/dmabuf_kunit.ko")) {
+		printf("no dmabuf_kunit.ko\n");
+		return 1;
+	}
+	if (open_iommufd() || open_bar()) {
+		perror("edu");
+		return 1;
+	}
+	source = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (source == MAP_FAILED || map(source, PAGE, SOURCE)) {
+		perror("source");
+		return 1;
+	}
+	if (only_mixture) {
+		mixture();
+		/* which has ivshmem; and nothing may hold it any more */
+		if (system("rmmod dmabuf_kunit"))
+			FAIL("the module cannot be unloaded");
+		return bad;
+	}
+	heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE);
+	heap("/dev/dma_heap/default_cma_region", 1 * MIB);
+	udmabuf(2 * MIB);
+	if (open_peer()) {
+		perror("ivshmem");
+		return 1;
+	}
+	bars();
+	disable();
+	return bad;
+}
