@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include "edu-vfio.h"
 
-#define PAGE	4096UL
+#define PAGE	((size_t)4096)
 #define MIB	(1024UL * 1024)
 #define IOVA	(16 * MIB)		/* edu has 28 address lines */
 #define SOURCE	(8 * MIB)

@@ -281,9 +281,9 @@ static void bad_input(void)
 	refused("no bytes", t, EINVAL);
 	t.len = -t.addr;
 	refused("up to the end of addresses", t, EINVAL);
-	t.len = 1UL << 46;
+	t.len = 1ULL << 46;
 	refused("more pages than can be counted", t, EINVAL);
-	t.addr = (1UL << 47) - 2 * PAGE;
+	t.addr = (1ULL << 47) - 2 * PAGE;
 	t.len = 4 * PAGE;
 	refused("past user space", t, EFAULT);
 	ro = mmap(NULL, MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
