@@ -82,22 +82,25 @@ unbuilt() { local o; for o; do [ -e "$objects/$o" ] || echo "$o"; done; }
 # some users of the headers that change, those first that the series or a KUnit
 # test touches.
 touched() {
-	local f h users
+	local f h users includes=$tmp/includes
 	{
 		src_git diff --name-only --diff-filter=d "$1" "$2" -- '*.c'
-		src_git diff --name-only --diff-filter=d "$1" "$2" -- '*.h' | while read -r h; do
+		src_git diff --name-only --diff-filter=d "$1" "$2" -- '*.h' >"$tmp/headers"
+		# one look at the whole tree, which takes seconds
+		[ ! -s "$tmp/headers" ] || src_git grep '^#include ["<]' "$2" -- '*.c' | cut -d: -f2- >"$includes"
+		while read -r h; do
 			case $h in
 			include/uapi/*) f="<${h#include/uapi/}>" ;;
 			include/*) f="<${h#include/}>" ;;
 			arch/*/include/*) f="<${h#arch/*/include/}>" ;;
 			*) f="\"${h##*/}\"" ;;
 			esac
-			users=$(src_git grep -lF "#include $f" "$2" -- '*.c' | cut -d: -f2-)
+			users=$(grep -F ":#include $f" "$includes" | cut -d: -f1)
 			case $f in '"'*) users=$(grep "^${h%/*}/" <<<"$users") ;; esac
 			grep -Fx "$(src_git diff --name-only "$base" "$(linux_git rev-parse HEAD)" -- '*.c')" <<<"$users" | head -n $check_users
 			grep kunit <<<"$users" | head -n 1
 			grep -E '^(block|mm|lib|kernel|drivers/(iommu|dma-buf|base|nvme))/' <<<"$users" | head -n 1
-		done
+		done <"$tmp/headers"
 	} | grep -vE '^(tools|scripts|samples|Documentation)/' | sed 's/\.c$/.o/' | sort -u
 }
 
