@@ -30,6 +30,7 @@
 #include <linux/sizes.h>
 #include <linux/vmalloc.h>
 #include <net/tso.h>
+#include "edu.h"
 
 #if __has_include(<linux/dma-buf-mapping.h>)
 #include <linux/dma-buf-mapping.h>
@@ -48,66 +49,6 @@ typedef struct phys_vec test_range;
 #define RANGE(a, l)	((test_range){ .paddr = (a), .len = (l) })
 #define range_addr(r)	((r)->paddr)
 #endif
-
-static struct pci_dev *edu, *shm;
-static struct p2pdma_provider *shm_provider;
-
-/* The devices */
-
-static int dma_kunit_probe(struct pci_dev *pdev, const struct pci_device_id *id)
-{
-	int ret;
-
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-
-	if (id->driver_data) {
-		if (edu)
-			return -EBUSY;
-		pci_set_master(pdev);
-		ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-		if (ret)
-			return ret;
-		dma_set_max_seg_size(&pdev->dev, UINT_MAX);
-		ret = pcim_p2pdma_init(pdev);
-		if (ret)
-			dev_info(&pdev->dev, "no P2PDMA: %d\n", ret);
-		edu = pdev;
-	} else {
-		if (shm)
-			return -EBUSY;
-		ret = pcim_p2pdma_init(pdev);
-		if (ret)
-			return ret;
-		shm_provider = pcim_p2pdma_provider(pdev, 2);
-		shm = pdev;
-	}
-	return 0;
-}
-
-static void dma_kunit_remove(struct pci_dev *pdev)
-{
-	if (pdev == edu)
-		edu = NULL;
-	if (pdev == shm) {
-		shm = NULL;
-		shm_provider = NULL;
-	}
-}
-
-static const struct pci_device_id dma_kunit_ids[] = {
-	{ PCI_DEVICE(0x1234, 0x11e8), .driver_data = 1 },	/* edu */
-	{ PCI_DEVICE(0x1af4, 0x1110), .driver_data = 0 },	/* ivshmem */
-	{ }
-};
-
-static struct pci_driver dma_kunit_driver = {
-	.name = "dma_kunit",
-	.id_table = dma_kunit_ids,
-	.probe = dma_kunit_probe,
-	.remove = dma_kunit_remove,
-};
 
 /* The wrappers around the operations of the domain */
 
@@ -1304,16 +1245,19 @@ static int __init dma_kunit_init(void)
 	int ret;
 
 	warn_count = open_file("/sys/kernel/warn_count", O_RDONLY);
-	ret = pci_register_driver(&dma_kunit_driver);
+	ret = pci_register_driver(&edu_driver);
 	if (ret)
 		close_files();
+	/* Its registers serve as memory of its own */
+	else if (edu && pcim_p2pdma_init(edu))
+		dev_info(&edu->dev, "no P2PDMA\n");
 	return ret;
 }
 module_init(dma_kunit_init);
 
 static void __exit dma_kunit_exit(void)
 {
-	pci_unregister_driver(&dma_kunit_driver);
+	pci_unregister_driver(&edu_driver);
 	close_files();
 }
 module_exit(dma_kunit_exit);

@@ -30,79 +30,38 @@
 #include <linux/phyr.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include "edu.h"
 
 static bool failslab;
 module_param(failslab, bool, 0444);
 MODULE_PARM_DESC(failslab, "allocations that may sleep can be made to fail");
 
-static struct pci_dev *edu, *shm;
 static void __iomem *edu_regs;
 static u8 __iomem *bar_virt;
 static phys_addr_t bar_phys;
 static size_t bar_size;
-static struct p2pdma_provider *provider;
 static u8 *scratch;
 static dma_addr_t scratch_dma;
 
-static int dmabuf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+/* What the tests need of the devices, which are bound by now */
+static int __init dmabuf_devices(void)
 {
-	int ret;
-
-	ret = pcim_enable_device(pdev);
-	if (ret)
-		return ret;
-
-	if (id->driver_data) {
-		if (edu)
-			return -EBUSY;
-		pci_set_master(pdev);
-		ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-		if (ret)
-			return ret;
-		dma_set_max_seg_size(&pdev->dev, UINT_MAX);
-		edu_regs = pcim_iomap(pdev, 0, 0);
-		scratch = dmam_alloc_coherent(&pdev->dev, PAGE_SIZE,
+	if (edu) {
+		edu_regs = pcim_iomap(edu, 0, 0);
+		scratch = dmam_alloc_coherent(&edu->dev, PAGE_SIZE,
 					      &scratch_dma, GFP_KERNEL);
 		if (!edu_regs || !scratch)
 			return -ENOMEM;
-		edu = pdev;
-	} else {
-		if (shm)
-			return -EBUSY;
-		ret = pcim_p2pdma_init(pdev);
-		if (ret)
-			return ret;
-		provider = pcim_p2pdma_provider(pdev, 2);
-		bar_phys = pci_resource_start(pdev, 2);
-		bar_size = pci_resource_len(pdev, 2);
-		bar_virt = pcim_iomap(pdev, 2, 0);
-		if (!provider || !bar_virt)
+	}
+	if (shm) {
+		bar_phys = pci_resource_start(shm, 2);
+		bar_size = pci_resource_len(shm, 2);
+		bar_virt = pcim_iomap(shm, 2, 0);
+		if (!bar_virt)
 			return -ENOMEM;
-		shm = pdev;
 	}
 	return 0;
 }
-
-static void dmabuf_remove(struct pci_dev *pdev)
-{
-	if (pdev == edu)
-		edu = NULL;
-	if (pdev == shm)
-		shm = NULL;
-}
-
-static const struct pci_device_id dmabuf_ids[] = {
-	{ PCI_DEVICE(0x1234, 0x11e8), .driver_data = 1 },	/* edu */
-	{ PCI_DEVICE(0x1af4, 0x1110), .driver_data = 0 },	/* ivshmem */
-	{ }
-};
-
-static struct pci_driver dmabuf_driver = {
-	.name = KBUILD_MODNAME,
-	.id_table = dmabuf_ids,
-	.probe = dmabuf_probe,
-	.remove = dmabuf_remove,
-};
 
 /*
  * The device copies between its own buffer and memory, which takes 100 ms each
@@ -310,8 +269,8 @@ static void add(struct exporter *ex, struct mixture *mix, bool bar,
 	struct dma_buf_phyr_seg *seg = &mix->segs[mix->nr_segs];
 	phys_addr_t base = bar ? bar_phys : page_to_phys(ex->ram);
 
-	if (!mix->nr_segs || (seg - 1)->provider != (bar ? provider : NULL)) {
-		seg->provider = bar ? provider : NULL;
+	if (!mix->nr_segs || (seg - 1)->provider != (bar ? shm_provider : NULL)) {
+		seg->provider = bar ? shm_provider : NULL;
 		seg->attrs = bar ? DMA_ATTR_MMIO : 0;
 		seg->nr_phyrs = 0;
 		mix->nr_segs++;
@@ -558,7 +517,7 @@ static struct importer *need_as(struct kunit *test, enum kind kind,
 	if (!edu || !shm)
 		kunit_skip(test, "no edu or no ivshmem device");
 	if (kind != RAM_ONLY &&
-	    pci_p2pdma_map_type(provider, &edu->dev) ==
+	    pci_p2pdma_map_type(shm_provider, &edu->dev) ==
 	    PCI_P2PDMA_MAP_NOT_SUPPORTED)
 		kunit_skip(test, "no P2PDMA through this host bridge: try -cpu EPYC");
 	if (kind != RAM_ONLY && bounces_all())
@@ -1242,16 +1201,25 @@ static int __init dmabuf_kunit_init(void)
 	ret = misc_register(&test_misc);
 	if (ret)
 		return ret;
-	ret = pci_register_driver(&dmabuf_driver);
+	ret = pci_register_driver(&edu_driver);
 	if (ret)
-		misc_deregister(&test_misc);
+		goto err_misc;
+	ret = dmabuf_devices();
+	if (ret)
+		goto err_driver;
+	return 0;
+
+err_driver:
+	pci_unregister_driver(&edu_driver);
+err_misc:
+	misc_deregister(&test_misc);
 	return ret;
 }
 module_init(dmabuf_kunit_init);
 
 static void __exit dmabuf_kunit_exit(void)
 {
-	pci_unregister_driver(&dmabuf_driver);
+	pci_unregister_driver(&edu_driver);
 	misc_deregister(&test_misc);
 }
 module_exit(dmabuf_kunit_exit);
