@@ -8,7 +8,8 @@ dma_map() { # MACHINE SCENARIO WORDS [OBJECTS SOURCE]
 	[ -z "${5:-}" ] || suites= # on the base there is no such thing
 	scripts/kmod -s "${5:-$linux}" "$objects" "$tmp/extra" || return 1
 	mkdir -p "$run"
-	qemu/run -t $((TIMEOUT - 30)) -o "$run" -k "$objects" -e "$tmp/extra" -q '-device edu,dma_mask=0xffffffffffffffff' \
+	qemu/run -t $((TIMEOUT - 30)) -o "$run" -k "$objects" -e "$tmp/extra" -q '-device edu,dma_mask=0xffffffffffffffff
+			-object memory-backend-ram,id=shm,size=16M,share=on -device ivshmem-plain,memdev=shm' \
 		-a "kunit.enable=1 kunit.autorun=1 kunit.filter_glob=dma_map_*_device swiotlb=force $3" "$1" "$2" \
 		"module:dma_map_kunit+dma_map_sg_device$suites" >"$run/log" || rc=1
 	cat "$run/log"

@@ -36,6 +36,9 @@ static struct iommu_domain *domain;
 static struct page *pool;
 static phys_addr_t pool_phys;
 static u8 *pool_virt;
+/* As much in the BAR of another device, with struct pages, or NULL */
+static void *peer_virt;
+static phys_addr_t peer_phys;
 static size_t granule;
 /* Whether the device's addresses are other than the CPU's */
 static bool translated;
@@ -97,10 +100,11 @@ static unsigned long tces_in_use(void)
 static void find_tce_table(void) { }
 static size_t tce_granule(void) { return 0; }
 static phys_addr_t tce_to_phys(dma_addr_t addr) { return 0; }
-static unsigned long tces_in_use(void) { return 0; }
+static unsigned long __maybe_unused tces_in_use(void) { return 0; }
 #endif
 
-static phys_addr_t translate(dma_addr_t addr)
+/* On the base, dma_map_phyrs() is not there to be tested with it. */
+static phys_addr_t __maybe_unused translate(dma_addr_t addr)
 {
 	if (!translated)
 		return addr;
@@ -131,7 +135,30 @@ static void need(struct kunit *test, bool iommu)
 
 struct piece {
 	size_t start, len;
+	bool peer;
 };
+
+static struct page *piece_page(const struct piece *p)
+{
+	return (p->peer ? virt_to_page(peer_virt) : pool) +
+	       (p->start >> PAGE_SHIFT);
+}
+
+static phys_addr_t piece_phys(const struct piece *p)
+{
+	return (p->peer ? peer_phys : pool_phys) + p->start;
+}
+
+/* An address that does not depend on where memory was found */
+static u64 relative(phys_addr_t phys)
+{
+	if (!phys)
+		return BIT_ULL(62);
+	/* Up to the end of the BAR, as padding may follow what is mapped */
+	if (peer_virt && phys >= peer_phys && phys - peer_phys < SZ_16M)
+		return (phys - peer_phys) | BIT_ULL(63);
+	return phys - pool_phys;
+}
 
 static u32 below(struct rnd_state *rnd, u32 limit)
 {
@@ -154,7 +181,7 @@ static void random_ranges(struct rnd_state *rnd, struct piece *r, int nr,
 		if (i && below(rnd, 3) == 0 &&
 		    r[i - 1].start + r[i - 1].len + len <= POOL_SIZE)
 			start = r[i - 1].start + r[i - 1].len;
-		r[i] = (struct piece) { start, len };
+		r[i] = (struct piece) { .start = start, .len = len };
 		if ((i == 0 || !tidy) && below(rnd, 4) == 0) {
 			size_t cut = 16 * (1 + below(rnd, 255));
 
@@ -179,7 +206,7 @@ static void hash(u64 *digest, u64 value)
 
 /* dma_map_sg() */
 
-static void sg_random(struct kunit *test)
+static void sg_lists(struct kunit *test, bool peer)
 {
 	static const u64 boundaries[] = {
 		SZ_8K - 1, SZ_64K - 1, SZ_1M - 1, DMA_BIT_MASK(32),
@@ -194,6 +221,8 @@ static void sg_random(struct kunit *test)
 	int wrong = 0;
 
 	need(test, true);
+	if (peer && !peer_virt)
+		kunit_skip(test, "no ivshmem device, or no P2PDMA");
 	KUNIT_ASSERT_NOT_NULL(test, r);
 	prandom_seed_state(&rnd, 7300);
 
@@ -211,10 +240,12 @@ static void sg_random(struct kunit *test)
 		dma_set_max_seg_size(&edu->dev,
 				     sizes[debug ? 3 : below(&rnd, 4)]);
 		random_ranges(&rnd, r, nr, below(&rnd, 2));
+		for (i = 0; peer && i < nr; i++)
+			r[i].peer = below(&rnd, 2);
 		KUNIT_ASSERT_EQ(test, 0, sg_alloc_table(&sgt, nr, GFP_KERNEL));
 		for_each_sgtable_sg(&sgt, sg, i) {
-			sg_set_page(sg, pool + (r[i].start >> PAGE_SHIFT),
-				    r[i].len, offset_in_page(r[i].start));
+			sg_set_page(sg, piece_page(&r[i]), r[i].len,
+				    offset_in_page(r[i].start));
 			total += r[i].len;
 		}
 
@@ -242,7 +273,7 @@ static void sg_random(struct kunit *test)
 				if (iommu_iova_to_phys(domain,
 						       sg_dma_address(out) +
 						       pos) !=
-				    pool_phys + r[entry].start + at)
+				    piece_phys(&r[entry]) + at)
 					wrong++;
 				pos += step;
 				at += step;
@@ -257,11 +288,10 @@ static void sg_random(struct kunit *test)
 
 		/* What is between the segments counts as well */
 		for (a = first; a < end; a += granule)
-			hash(&digest, iommu_iova_to_phys(domain, a) -
-				      pool_phys);
+			hash(&digest, relative(iommu_iova_to_phys(domain, a)));
 		/* The CPU's side of the list is as it was */
 		for_each_sgtable_sg(&sgt, sg, i)
-			if (sg_phys(sg) != pool_phys + r[i].start ||
+			if (sg_phys(sg) != piece_phys(&r[i]) ||
 			    sg->length != r[i].len)
 				wrong++;
 
@@ -272,12 +302,25 @@ static void sg_random(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "list %u", list);
 		sg_free_table(&sgt);
 		if (list % 1000 == 999 && !debug)
-			pr_info("digest %u %016llx\n", list + 1, digest);
+			pr_info("digest %s%u %016llx\n", peer ? "p2p " : "",
+				list + 1, digest);
 	}
+}
+
+static void sg_random(struct kunit *test)
+{
+	sg_lists(test, false);
+}
+
+/* Half of the entries are memory of another device, through the host bridge. */
+static void sg_random_p2p(struct kunit *test)
+{
+	sg_lists(test, true);
 }
 
 static struct kunit_case dma_map_sg_cases[] = {
 	KUNIT_CASE_SLOW(sg_random),
+	KUNIT_CASE_SLOW(sg_random_p2p),
 	{ }
 };
 
@@ -923,19 +966,35 @@ kunit_test_suites(&dma_map_sg_suite, &dma_map_phyrs_suite);
 kunit_test_suites(&dma_map_sg_suite);
 #endif
 
+static void __init get_peer(void)
+{
+	if (!shm || pci_p2pdma_add_resource(shm, 2, 0, 0))
+		return;
+	peer_virt = pci_alloc_p2pmem(shm, POOL_SIZE);
+	if (peer_virt)
+		peer_phys = page_to_phys(virt_to_page(peer_virt));
+}
+
 static int __init dma_map_kunit_init(void)
 {
+	int ret;
+
 	pool = alloc_pages(GFP_KERNEL, get_order(POOL_SIZE));
 	if (pool) {
 		pool_phys = page_to_phys(pool);
 		pool_virt = page_address(pool);
 	}
-	return pci_register_driver(&edu_driver);
+	ret = pci_register_driver(&edu_driver);
+	if (!ret)
+		get_peer();
+	return ret;
 }
 module_init(dma_map_kunit_init);
 
 static void __exit dma_map_kunit_exit(void)
 {
+	if (peer_virt)
+		pci_free_p2pmem(shm, peer_virt, POOL_SIZE);
 	pci_unregister_driver(&edu_driver);
 	if (pool)
 		__free_pages(pool, get_order(POOL_SIZE));

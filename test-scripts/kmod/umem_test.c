@@ -41,15 +41,6 @@ static u8 *pattern;
 static dma_addr_t pattern_dma;
 static DEFINE_MUTEX(edu_lock);
 
-static phys_addr_t translate(dma_addr_t addr)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu->dev);
-
-	if (!domain || domain->type == IOMMU_DOMAIN_IDENTITY)
-		return addr;
-	return iommu_iova_to_phys(domain, addr);
-}
-
 static int edu_dma(u64 from, u64 to, u64 bytes, u64 direction)
 {
 	int i;
@@ -126,6 +117,15 @@ static dma_addr_t device_addr(struct region *r, u64 offset)
 }
 
 #ifdef HAVE_UMEM_PHYRS
+static phys_addr_t translate(dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu->dev);
+
+	if (!domain || domain->type == IOMMU_DOMAIN_IDENTITY)
+		return addr;
+	return iommu_iova_to_phys(domain, addr);
+}
+
 static u64 check(struct region *r, u64 *pages)
 {
 	struct ib_umem *umem = r->umem;
