@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # Verified I/O on disks whose drivers go over DMA ranges: an SD card, which mmc_test
-# tests too, AHCI and PIIX IDE; and without an IOMMU megasas, whose model in QEMU 7.2
-# reads what is not mapped behind VT-d, with the series' change of its driver or
-# without.
+# tests too, AHCI and PIIX IDE; and without an IOMMU megasas, which behind VT-d reads
+# what is not mapped, with the base, too.
 sg() { # MACHINE SCENARIO [MORE TESTS]
 	local run=$dir/$1 rc=0 args=() d
 	mkdir -p "$run"
