@@ -14,8 +14,8 @@ CONFIG_HVC_CONSOLE=y''',
 	# disable_ddw: no second window that maps all memory, past the TCE tables
 	kernel_command_line='console=hvc0 phyr.verdict=hvc1 disable_ddw',
 	extra_qemu_params=[
-		# What TCG cannot give, QEMU would warn about
-		'-M', 'pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off',
+		# Huge pages; and what TCG cannot give, QEMU would warn about
+		'-M', 'pseries,cap-hpt-max-page-size=16M,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off',
 		'-cpu', 'power9', '-smp', '1,maxcpus=2'])
 
 VIRTIO = 'iommu_platform=on,disable-legacy=on'

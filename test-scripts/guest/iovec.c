@@ -130,18 +130,32 @@ static long try(int fd, char *out, char *in, char *copy)
 	return total;
 }
 
-static char *map(int kind)
+/* Of a huge page, transparent or not: 16 MiB with POWER's hashed page tables */
+static size_t huge_size(void)
+{
+	size_t kib = 2048;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "Hugepagesize: %zu", &kib);
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+static char *map(int kind, size_t huge, size_t size)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	char *p;
 
 	if (kind == 2)
-		return mmap(NULL, AREA, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
-	p = mmap(NULL, AREA + (2UL << 20), PROT_READ | PROT_WRITE, flags, -1, 0);
+		return mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
+	p = mmap(NULL, size + huge, PROT_READ | PROT_WRITE, flags, -1, 0);
 	if (p == MAP_FAILED)
 		return p;
-	p = (char *)(((uintptr_t)p + (2UL << 20) - 1) & ~((2UL << 20) - 1));
-	madvise(p, AREA, kind ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	p = (char *)(((uintptr_t)p + huge - 1) & ~(huge - 1));
+	madvise(p, size, kind ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }
 
@@ -149,6 +163,8 @@ int main(void)
 {
 	static const char * const kinds[] = { "4K pages", "THP", "hugetlb" };
 	char *copy = malloc(AREA);
+	size_t huge = huge_size();
+	size_t size = (AREA + huge - 1) & ~(huge - 1);
 	int bad = 0;
 
 	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "w");
@@ -164,7 +180,7 @@ int main(void)
 			return 1;
 		}
 		for (int kind = 0; kind < 3; kind++) {
-			char *out = map(kind), *in = map((kind + 1) % 3);
+			char *out = map(kind, huge, size), *in = map((kind + 1) % 3, huge, size);
 			long bytes = 0, n, before;
 
 			if (out == MAP_FAILED || in == MAP_FAILED) {
@@ -188,8 +204,8 @@ int main(void)
 				bad = 1;
 			}
 			printf("%s from %s: verified_bytes=%ld\n", disks[d], kinds[kind], bytes);
-			munmap(out, AREA);
-			munmap(in, AREA);
+			munmap(out, size);
+			munmap(in, size);
 		}
 		close(fd);
 	}
