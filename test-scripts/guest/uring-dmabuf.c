@@ -7,6 +7,7 @@
  *                   to be refused.
  * uring-dmabuf:bar  the same with a BAR of ivshmem, which vfio-pci exports, and
  *                   takes away while there is I/O
+ * uring-dmabuf:none all disks refuse, as everything is bounced
  */
 #define _GNU_SOURCE
 #include <linux/dma-heap.h>
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -510,6 +512,27 @@ static void refused(void)
 		FAIL("there are %d dma-bufs, not 3", objects(3));
 	teardown(&other);
 
+	/* a user who may lock 4 MiB, and gives them back */
+	child = fork();
+	if (!child) {
+		struct rlimit limit = { 4 * MIB, 4 * MIB };
+		int big = heap_fd(3 * MIB, O_RDWR);
+
+		bad = 0;
+		setrlimit(RLIMIT_MEMLOCK, &limit);
+		if (setuid(65534))
+			die("setuid");
+		setup(&other, 0, true);
+		expect("3 of 4 MiB", reg_dmabuf(&other, big, 0, 0, PAGE), 0);
+		expect("6 of 4 MiB", reg_dmabuf(&other, big, 1, 0, PAGE), -ENOMEM);
+		if (unreg(&other, 0))
+			FAIL("unregistering");
+		expect("3 of 4 MiB again", reg_dmabuf(&other, big, 1, 0, PAGE), 0);
+		_exit(bad);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		FAIL("the user who may lock 4 MiB: %d", status);
+
 	/* a process that dies with I/O in flight */
 	child = fork();
 	if (!child) {
@@ -681,6 +704,23 @@ static void bars(void)
 	expect("dma-bufs that are left", objects(0), 0);
 }
 
+static void none(void)
+{
+	static const char *const disk[] = { "/dev/nvme0n1", "/dev/vda", "/dev/vdb" };
+	int heap = heap_fd(MIB, O_RDWR);
+
+	expect("heap", reg_dmabuf(&ring, heap, 0, 0, MIB), 0);
+	for (int i = 0; i < 3; i++) {
+		int d = open(disk[i], O_RDWR | O_DIRECT);
+
+		expect(disk[i], one(&ring, IORING_OP_READ_FIXED, d, 0, MIB, BASE / 2), -EOPNOTSUPP);
+		expect(disk[i], one(&ring, IORING_OP_WRITE_FIXED, d, 0, PAGE, BASE / 2), -EOPNOTSUPP);
+		if (pread(d, plain, MIB, BASE / 2) != (ssize_t)MIB)
+			FAIL("ordinary I/O to %s: %s", disk[i], strerror(errno));
+		close(d);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	setlinebuf(stdout);
@@ -693,6 +733,8 @@ int main(int argc, char **argv)
 		if (open_peer())
 			die("ivshmem");
 		bars();
+	} else if (argc > 1 && !strcmp(argv[1], "none")) {
+		none();
 	} else {
 		int fd = heap_fd(4 * MIB, O_RDWR);
 
