@@ -16,23 +16,16 @@
 #include <stdlib.h>
 #include <sys/klog.h>
 #include <sys/wait.h>
-#include "edu-vfio.h"
+#include "vfio-peer.h"
 
 #define PAGE	((size_t)4096)
 #define MIB	(1024UL * 1024)
 #define IOVA	(16 * MIB)		/* edu has 28 address lines */
 #define SOURCE	(8 * MIB)
-#define IVSHMEM	"0x1110"
 
 /* Of headers that Debian has none, or too old ones of */
 struct map_file { uint32_t size, flags, ioas_id; int32_t fd; uint64_t start, length, iova; };
 #define IOAS_MAP_FILE	_IO(';', 0x8f)
-#define GET_DMA_BUF	(11 | 1 << 16)
-struct get_dma_buf {
-	uint32_t argsz, flags;
-	uint32_t region, open_flags, zero, nr;
-	struct { uint64_t offset, length; } ranges[8];
-};
 struct udmabuf { uint32_t memfd, flags; uint64_t offset, size; };
 #define UDMABUF_CREATE	_IOW('u', 0x42, struct udmabuf)
 
@@ -43,9 +36,6 @@ struct udmabuf { uint32_t memfd, flags; uint64_t offset, size; };
 #define TEST_IMPORT	_IO('d', 3)
 
 static uint8_t *source;
-static int peer = -1;			/* ivshmem */
-static uint64_t peer_config;
-static volatile uint8_t *peer_bar;
 static int importer = -1;		/* /dev/dmabuf_test */
 static int bad;
 
@@ -204,42 +194,6 @@ static int export_bar(size_t first, size_t nr, size_t *size)
 		*size += get.ranges[i].length;
 	}
 	return ioctl(peer, VFIO_DEVICE_FEATURE, &get);
-}
-
-static int memory_enable(bool on)
-{
-	uint16_t command = on ? 6 : 4;
-
-	return pwrite(peer, &command, 2, peer_config + 4) == 2 ? 0 : -1;
-}
-
-static int open_peer(void)
-{
-	struct bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = iommufd };
-	struct vfio_region_info bar2 = { .argsz = sizeof(bar2), .index = 2 };
-	struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	char bdf[64], path[512];
-	glob_t g;
-
-	if (find_pci(IVSHMEM, bdf, sizeof(bdf))) {
-		printf("no ivshmem device\n");
-		return -1;
-	}
-	bind_driver(bdf);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*", bdf);
-	if (glob(path, 0, NULL, &g) || g.gl_pathc != 1)
-		return -1;
-	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", strrchr(g.gl_pathv[0], '/') + 1);
-	peer = open(path, O_RDWR);
-	if (peer < 0 || ioctl(peer, BIND_IOMMUFD, &bind) ||
-	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &bar2) ||
-	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &config))
-		return -1;
-	peer_config = config.offset;
-	if (memory_enable(true))
-		return -1;
-	peer_bar = mmap(NULL, bar2.size, PROT_READ | PROT_WRITE, MAP_SHARED, peer, bar2.offset);
-	return peer_bar == MAP_FAILED ? -1 : 0;
 }
 
 static void bars(void)

@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "../kmod/dmabuf_vmap.h"
+#include "fail-nth.h"
 
 #define PAGE	4096UL
 #define ALL	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
@@ -675,16 +676,6 @@ static void killed(int fd)
 	}
 }
 
-static void put(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 /* Every allocation fails once, until none is left to fail */
 static void allocations_fail(int buf)
 {
@@ -695,11 +686,7 @@ static void allocations_fail(int buf)
 		printf("allocations do not fail in this kernel\n");
 		return;
 	}
-	put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/failslab/verbose", "0");
-	put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	put("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	fail_all_allocations();
 	for (n = 1; n < 500; n++) {
 		struct region r;
 		int ret;

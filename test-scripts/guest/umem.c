@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../kmod/umem_test.h"
+#include "fail-nth.h"
 #include "pins.h"
 
 #define PAGE		4096UL
@@ -406,16 +407,6 @@ static void dmabufs(void)
 		printf("no udmabuf\n");
 }
 
-static void put(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 /* Every allocation fails once, until none is left to fail */
 static void allocations_fail(void)
 {
@@ -428,12 +419,7 @@ static void allocations_fail(void)
 		printf("allocations do not fail in this kernel\n");
 		return;
 	}
-	/* Those that may sleep, and single pages; without a stack trace each */
-	put("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/failslab/verbose", "0");
-	put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	put("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	fail_all_allocations();
 	/* Once without: the memory is then where it can stay */
 	check(!ioctl(dev, UMEM_TEST_REG, &t), "%m");
 	check(!ioctl(dev, UMEM_TEST_RELEASE, &t), "%m");
@@ -521,7 +507,7 @@ int main(int argc, char **argv __attribute__((unused)))
 		printf("/dev/umem_test: %m\n");
 		return 1;
 	}
-	put("/proc/sys/vm/nr_hugepages", argc > 1 ? "0" : "4");
+	put_text("/proc/sys/vm/nr_hugepages", argc > 1 ? "0" : "4");
 	if (argc > 1)
 		return bench();
 	before = pins();

@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include "edu-vfio.h"
+#include "vfio-peer.h"
 
 #define KIB	1024UL
 #define MIB	(1024 * KIB)
@@ -29,7 +29,6 @@
 #define DEPTH	32
 #define SLOTS	4
 #define BASE	(64 * MIB)		/* on disks of 512 MiB */
-#define IVSHMEM	"0x1110"
 
 /* Of headers that Debian has none, or too old ones of */
 #define REGISTER_DMABUF		38
@@ -47,12 +46,6 @@ struct clone { uint32_t fd, flags, src, dst, nr, pad[3]; };
 struct rsrc_register { uint32_t nr, flags; uint64_t resv, data, tags; };
 struct rsrc_update2 { uint32_t offset, resv; uint64_t data, tags; uint32_t nr, resv2; };
 #define SPARSE	1
-#define GET_DMA_BUF	(11 | 1 << 16)
-struct get_dma_buf {
-	uint32_t argsz, flags;
-	uint32_t region, open_flags, zero, nr;
-	struct { uint64_t offset, length; } ranges[8];
-};
 struct udmabuf_list { uint32_t flags, count; };
 #define UDMABUF_CREATE_LIST	_IOW('u', 0x43, struct udmabuf_list)
 #define TEST_NEW	_IO('d', 0)	/* /dev/dmabuf_test of dmabuf_kunit.ko */
@@ -558,46 +551,6 @@ static void refused(void)
 	close(p[1]);
 }
 
-static int peer = -1;
-static uint64_t peer_config;
-static volatile uint8_t *peer_bar;
-
-static int memory_enable(bool on)
-{
-	uint16_t command = on ? 6 : 4;
-
-	return pwrite(peer, &command, 2, peer_config + 4) == 2 ? 0 : -1;
-}
-
-static int open_peer(void)
-{
-	struct bind_iommufd bind = { .argsz = sizeof(bind) };
-	struct vfio_region_info bar2 = { .argsz = sizeof(bar2), .index = 2 };
-	struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	char bdf[64], path[512];
-	glob_t g;
-
-	if (find_pci(IVSHMEM, bdf, sizeof(bdf)))
-		return -1;
-	bind_driver(bdf);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/vfio*", bdf);
-	if (glob(path, 0, NULL, &g) || g.gl_pathc != 1)
-		return -1;
-	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", strrchr(g.gl_pathv[0], '/') + 1);
-	iommufd = open("/dev/iommu", O_RDWR);
-	peer = open(path, O_RDWR);
-	bind.iommufd = iommufd;
-	if (peer < 0 || ioctl(peer, BIND_IOMMUFD, &bind) ||
-	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &bar2) ||
-	    ioctl(peer, VFIO_DEVICE_GET_REGION_INFO, &config))
-		return -1;
-	peer_config = config.offset;
-	if (memory_enable(true))
-		return -1;
-	peer_bar = mmap(NULL, bar2.size, PROT_READ | PROT_WRITE, MAP_SHARED, peer, bar2.offset);
-	return peer_bar == MAP_FAILED ? -1 : 0;
-}
-
 /* 4 MiB in three ranges, of which two cannot be one */
 static int export_bar(struct view *v)
 {
@@ -730,7 +683,8 @@ int main(int argc, char **argv)
 	if (plain == MAP_FAILED)
 		die("mmap");
 	if (argc > 1 && !strcmp(argv[1], "bar")) {
-		if (open_peer())
+		iommufd = open("/dev/iommu", O_RDWR);
+		if (iommufd < 0 || open_peer())
 			die("ivshmem");
 		bars();
 	} else if (argc > 1 && !strcmp(argv[1], "none")) {
