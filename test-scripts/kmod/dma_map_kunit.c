@@ -218,6 +218,7 @@ static void sg_lists(struct kunit *test, bool peer)
 	u64 digest = 0xcbf29ce484222325ULL;
 	struct rnd_state rnd;
 	unsigned int list;
+	bool bus = false;
 	int wrong = 0;
 
 	need(test, true);
@@ -230,7 +231,7 @@ static void sg_lists(struct kunit *test, bool peer)
 		int nr = 1 + below(&rnd, below(&rnd, 10) ? 12 : MAX_ENTRIES);
 		struct scatterlist *sg, *out;
 		size_t at, total = 0, seen = 0;
-		dma_addr_t first, end = 0, a;
+		dma_addr_t first = 0, end = 0, a;
 		struct sg_table sgt;
 		int i, n, entry;
 
@@ -252,14 +253,29 @@ static void sg_lists(struct kunit *test, bool peer)
 		n = dma_map_sg(&edu->dev, sgt.sgl, nr, DMA_BIDIRECTIONAL);
 		hash(&digest, n);
 		KUNIT_ASSERT_GT(test, n, 0);
-		first = sg_dma_address(sgt.sgl) & ~(dma_addr_t)(granule - 1);
 
-		/* Every byte, in order, through the page table */
+		/*
+		 * Every byte, in order, through the page table, or where the
+		 * peer is on the bus
+		 */
 		entry = 0;
 		at = 0;
 		for_each_sg(sgt.sgl, out, n, i) {
 			size_t pos = 0;
 
+			if (sg_dma_is_bus_address(out)) {
+				hash(&digest, relative(sg_dma_address(out)));
+				hash(&digest, sg_dma_len(out));
+				if (sg_dma_address(out) != piece_phys(&r[entry]) ||
+				    sg_dma_len(out) != r[entry].len || at)
+					wrong++;
+				seen += r[entry++].len;
+				bus = true;
+				continue;
+			}
+			if (!end)
+				first = sg_dma_address(out) &
+					~(dma_addr_t)(granule - 1);
 			hash(&digest, sg_dma_address(out) - first);
 			hash(&digest, sg_dma_len(out));
 			end = sg_dma_address(out) + sg_dma_len(out);
@@ -302,8 +318,9 @@ static void sg_lists(struct kunit *test, bool peer)
 		KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "list %u", list);
 		sg_free_table(&sgt);
 		if (list % 1000 == 999 && !debug)
-			pr_info("digest %s%u %016llx\n", peer ? "p2p " : "",
-				list + 1, digest);
+			pr_info("digest %s%u %016llx\n",
+				bus ? "bus " : peer ? "p2p " : "", list + 1,
+				digest);
 	}
 }
 
@@ -312,7 +329,10 @@ static void sg_random(struct kunit *test)
 	sg_lists(test, false);
 }
 
-/* Half of the entries are memory of another device, through the host bridge. */
+/*
+ * Half of the entries are memory of another device, through the host bridge or
+ * the switch.
+ */
 static void sg_random_p2p(struct kunit *test)
 {
 	sg_lists(test, true);
