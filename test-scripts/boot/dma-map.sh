@@ -8,12 +8,7 @@ dma_map() { # MACHINE SCENARIO WORDS [OBJECTS SOURCE [GUEST'S TEST BEFORE]]
 	local objects=${4:-$build/$2} suites=+dma_map_phyrs_device run=$dir/$1${3:+-$(echo "$3" | tr -c 'a-z0-9\n' -)}${6:+-$6} rc=0
 	local ports='' edu=edu,dma_mask=0xffffffffffffffff peer=ivshmem-plain,memdev=shm without=bus
 	[ -z "${5:-}" ] || suites= # on the base there is no such thing
-	case $3 in *disable_acs_redir*)
-		ports="-device pcie-root-port,id=root,chassis=1 -device x3130-upstream,id=up,bus=root
-			-device xio3130-downstream,id=down1,bus=up,chassis=2 -device xio3130-downstream,id=down2,bus=up,chassis=3"
-		edu=$edu,bus=down1 peer=$peer,bus=down2 without=p2p
-		;;
-	esac
+	case $3 in *disable_acs_redir*) ports=$pcie_switch edu=$edu,bus=down1 peer=$peer,bus=down2 without=p2p ;; esac
 	scripts/kmod -s "${5:-$linux}" "$objects" "$tmp/extra" || return 1
 	mkdir -p "$run"
 	qemu/run -t $((TIMEOUT - 30)) -o "$run" -k "$objects" -e "$tmp/extra" -q "$ports -device $edu

@@ -5,11 +5,7 @@
 # in mode "switch" it has none, and is below the same switch as the BAR.
 phys_io() { # MACHINE SCENARIO [MODE] [QEMU ARGUMENTS]
 	local run=$dir/$1${3:+-$3}${4:+-$(echo "$4" | tr -c 'a-z0-9\n' -)} bar=ivshmem-plain nvme=nvme ns=,ms=8,pi=1 ports='' rc=0
-	if [ "${3:-}" = switch ]; then
-		ports="-device pcie-root-port,id=root,chassis=1 -device x3130-upstream,id=up,bus=root
-			-device xio3130-downstream,id=down1,bus=up,chassis=2 -device xio3130-downstream,id=down2,bus=up,chassis=3"
-		bar=$bar,bus=down1 nvme=$nvme,bus=down2 ns=''
-	fi
+	[ "${3:-}" != switch ] || { ports=$pcie_switch bar=$bar,bus=down1 nvme=$nvme,bus=down2 ns=''; }
 	scripts/kmod "$build/$2" "$tmp/extra" || return 1
 	mkdir -p "$run"
 	truncate -s 64M "$tmp/integrity"
