@@ -9,6 +9,7 @@ pyverbs-tests.py:rxe|siw+MODULE...  modules of rdma-core's tests, as Debian has 
 import glob
 import gzip
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,7 @@ class Result(unittest.TestResult):
 
     def startTest(self, test):
         super().startTest(test)
+        random.seed(test.id())  # the tests choose sizes and flags: the same in each run
         signal.alarm(LIMIT)
 
     def stopTest(self, test):
