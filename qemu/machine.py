@@ -3,12 +3,13 @@
 """Prints a machine file's fields as shell assignments, for qemu/run.
 
 A machine file is what kunit.py takes with --qemu_config: a QEMU_ARCH of type
-QemuArchParams. Four more names, which kunit.py does not look at, say what the
+QemuArchParams. Five more names, which kunit.py does not look at, say what the
 disks behind an IOMMU need, what the guest must find, and how it answers:
   VIRTIO  options of every virtio device
   IOMMU   prefix of the IOMMU's name in /sys/class/iommu, '' for none
   DOMAIN  the type of every disk's IOMMU domain, '' for none
   VERDICT the device with the verdict's serial port, '' where the second is for it
+  NONCOHERENT  the bus that the device tree must not call coherent, '' for none
 """
 import importlib.util
 import os
@@ -28,5 +29,5 @@ print('M_ARCH=' + shlex.quote(arch.qemu_arch))
 print('M_KERNEL=' + shlex.quote(arch.kernel_path))
 print('M_CMDLINE=' + shlex.quote(arch.kernel_command_line))
 print('M_PARAMS=(' + ' '.join(shlex.quote(p) for p in arch.extra_qemu_params) + ')')
-for name in ('VIRTIO', 'IOMMU', 'DOMAIN', 'VERDICT'):
+for name in ('VIRTIO', 'IOMMU', 'DOMAIN', 'VERDICT', 'NONCOHERENT'):
 	print('M_' + name + '=' + shlex.quote(getattr(machine, name, '')))

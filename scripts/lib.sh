@@ -186,6 +186,7 @@ part_fragments() {
 		needs=$(sed -n 's/^# Needs: //p' "$f")
 		[ -n "$needs" ] || die "${f#"$top"/} has no '# Needs: FILE' line" "say from which file on it applies"
 		only=$(sed -n 's/^# Arch: //p' "$f")
-		[ ! -e "$needs" ] || [ "${only:-$1}" != "$1" ] || echo "$f"
+		[ -e "$needs" ] || continue
+		case " ${only:-$1} " in *" $1 "*) echo "$f" ;; esac
 	done
 }
