@@ -7,6 +7,8 @@
  *             nothing else, is found. Then what must be refused; and, where the
  *             kernel can do that, each allocation fails once. Pins and VmPin are
  *             compared all along.
+ * umem:cycles  20,000 registrations and releases, of user memory, of the system
+ *             heap and of udmabuf in turn
  * umem:bench  instructions to register and to release 1 GiB, and the bytes that
  *             are kept of it
  */
@@ -496,7 +498,44 @@ static int bench(void)
 	return 0;
 }
 
-int main(int argc, char **argv __attribute__((unused)))
+/* For kmemleak, and for whoever counts pins */
+static int cycles(void)
+{
+	struct dma_heap_allocation_data heap = { .len = 8 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
+	int fd = open("/dev/dma_heap/system", O_RDWR), memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING);
+	struct udmabuf_create buf = { .memfd = memfd, .size = 8 * PAGE };
+	char *p = small(NULL, 8 * PAGE);
+	long long before = pins();
+	int fds[3] = { -1 };
+
+	ftruncate(memfd, 8 * PAGE);
+	fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK);
+	if (ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &heap)) {
+		printf("system heap: %m\n");
+		return 1;
+	}
+	fds[1] = heap.fd;
+	fds[2] = ioctl(open("/dev/udmabuf", O_RDWR), UDMABUF_CREATE, &buf);
+	if (fds[2] < 0) {
+		printf("udmabuf: %m\n");
+		return 1;
+	}
+	for (int i = 0; i < 20000; i++) {
+		struct umem_test t = { .len = 8 * PAGE, .access = WRITABLE, .pgsz_bitmap = ALL_SIZES,
+				       .fd = fds[i % 3], .flags = i % 3 ? UMEM_TEST_DMABUF : 0,
+				       .addr = i % 3 ? 0 : (uintptr_t)p };
+
+		if (ioctl(dev, UMEM_TEST_REG, &t) || ioctl(dev, UMEM_TEST_RELEASE, &t)) {
+			printf("cycle %d: %m\n", i);
+			return 1;
+		}
+	}
+	check(pins() == before, "%lld pins are left", pins() - before);
+	printf("20000 cycles\n");
+	return bad != 0;
+}
+
+int main(int argc, char **argv)
 {
 	long long before;
 
@@ -509,7 +548,7 @@ int main(int argc, char **argv __attribute__((unused)))
 	}
 	put_text("/proc/sys/vm/nr_hugepages", argc > 1 ? "0" : "4");
 	if (argc > 1)
-		return bench();
+		return strcmp(argv[1], "cycles") ? bench() : cycles();
 	before = pins();
 	kinds();
 	bad_input();
