@@ -3,7 +3,8 @@
  * vfio-map:type1|iommufd   maps user memory of several kinds for QEMU's edu device
  *                          and has that read all of it, so that what it gets by
  *                          DMA can be compared with the memory; then compares the
- *                          numbers of pins taken and released.
+ *                          numbers of pins taken and released; then the same for
+ *                          a user who meets RLIMIT_MEMLOCK.
  * vfio-map:bench-type1|bench-iommufd  instructions to map and to unmap 1 GiB of THPs
  */
 #define _GNU_SOURCE
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -100,6 +102,74 @@ static int compare(void)
 	return 0;
 }
 
+/* Pages of one kind that /proc/self/status tells */
+static long status(const char *key)
+{
+	char line[128];
+	long kib = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			sscanf(line + strlen(key), ": %ld", &kib);
+	if (f)
+		fclose(f);
+	return kib / 4;
+}
+
+/* Maps @size at @p, which has to give @error; then that many pages are charged. */
+static int charged(const char *what, char *p, size_t size, uint64_t iova, int error, long pages,
+		   long long before)
+{
+	int ret = map(p, size, iova) ? errno : 0;
+	long vm_lck = status("VmLck"), vm_pin = status("VmPin");
+	long long held;
+
+	seteuid(0);	/* for stat_refresh */
+	held = pins() - before;
+	seteuid(65534);
+	/* type1 charges the one, iommufd the user and the other */
+	if (ret == error && held == pages && vm_lck + vm_pin == pages)
+		return 0;
+	printf("%s: error %d, not %d; of %ld pages %lld are pinned, VmLck %ld, VmPin %ld\n",
+	       what, ret, error, pages, held, vm_lck, vm_pin);
+	return 1;
+}
+
+/* A user who may lock 4 MiB, which nothing that fails may take from */
+static int limited(void)
+{
+	const struct rlimit limit = { 4 * MIB, 4 * MIB };
+	const uint64_t iova = 64 * MIB, other = 128 * MIB;
+	const long all = 1024;
+	long long before = pins();
+	char *small = memory(8 * MIB, MADV_NOHUGEPAGE), *huge = memory(8 * MIB, MADV_HUGEPAGE);
+	int bad = 0;
+
+	if (!small || !huge || setrlimit(RLIMIT_MEMLOCK, &limit) || setresuid(65534, 65534, 0))
+		return 1;
+	for (int i = 0; i < 2; i++) {
+		bad |= charged("too many pages", small, 8 * MIB, iova, ENOMEM, 0, before);
+		bad |= charged("one too many", small, 4 * MIB + 4096, iova, ENOMEM, 0, before);
+		bad |= charged("too many huge pages", huge, 8 * MIB, iova, ENOMEM, 0, before);
+		bad |= charged("huge pages", huge, 4 * MIB, iova, 0, all, before);
+		bad |= charged("one more", small, 4096, other, ENOMEM, all, before);
+		bad |= unmap(4 * MIB, iova) != 0;
+		bad |= charged("2 MiB", small, 2 * MIB, iova, 0, all / 2, before);
+		bad |= charged("too many more", huge, 2 * MIB + 4096, other, ENOMEM, all / 2, before);
+		bad |= charged("2 MiB more", huge, 2 * MIB, other, 0, all, before);
+		bad |= unmap(2 * MIB, iova) != 0;
+		bad |= unmap(2 * MIB, other) != 0;
+		/* and once again with a hole in what may be locked */
+		if (!i) {
+			munmap(small + 3 * MIB, 4096);
+			bad |= charged("a hole", small, 4 * MIB, iova, EFAULT, 0, before);
+			small = memory(8 * MIB, MADV_NOHUGEPAGE);
+		}
+	}
+	return bad || charged("the end", small, 4 * MIB, iova, 0, all, before);
+}
+
 static int bench(const char *name)
 {
 	const size_t size = 1024 * MIB;
@@ -159,5 +229,5 @@ int main(int argc, char **argv)
 		perror("BAR");
 		return 1;
 	}
-	return compare();
+	return compare() || limited();
 }
