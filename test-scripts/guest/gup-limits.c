@@ -34,6 +34,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "pin-phyrs.h"
 #include "pins.h"
 
 #define MIB		(1024UL * 1024)
@@ -41,21 +42,8 @@
 #define SLACK		MIB	/* what a cgroup may be charged for besides */
 #define IN_FLIGHT	500	/* ms that the slow disk takes */
 #define NOBODY		65534
-#define FOLL_WRITE	0x1
-#define FOLL_LONGTERM	0x100
 #define FOLL_INTERRUPTIBLE 0x800
 
-/* mm/gup_test.h */
-struct pin_phyrs_test {
-	uint64_t get_usec, put_usec, addr, size, pinned, max_len, split;
-	uint64_t ranges, contents;
-	uint32_t max_ranges, nr_ranges, gup_flags, flags;
-};
-#define PIN_PHYRS_TEST	_IOWR('g', 10, struct pin_phyrs_test)
-#define PIN_PHYRS_STOP	_IO('g', 11)
-#define FAST		1
-#define REMOTE		2
-#define KEEP		16
 /* not the kernel's: by a read() with O_DIRECT, by registering with io_uring */
 #define DIRECT		0x100
 #define REGISTER	0x200

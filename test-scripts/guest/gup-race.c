@@ -21,25 +21,13 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "pin-phyrs.h"
 #include "pins.h"
 
 #define MIB		(1024UL * 1024)
 #define HUGE		(2 * MIB)
 #define AREA		(8 * MIB)
 #define IO		(1 * MIB)	/* of the disk, for each thread */
-#define FOLL_WRITE	0x1
-#define FOLL_LONGTERM	0x100
-
-/* mm/gup_test.h */
-struct pin_phyrs_test {
-	uint64_t get_usec, put_usec, addr, size, pinned, max_len, split;
-	uint64_t ranges, contents;
-	uint32_t max_ranges, nr_ranges, gup_flags, flags;
-};
-#define PIN_PHYRS_TEST	_IOWR('g', 10, struct pin_phyrs_test)
-#define FAST		1
-#define REMOTE		2
-#define SPLIT		8
 
 static char *area[2];		/* [0]: its contents matter; [1]: anything goes */
 static int gup, disk, splitter;
