@@ -62,6 +62,8 @@ static const struct workload {
 	{ "thp: pages",		GIB,	   true,  false, 0 },
 	{ "thp",		GIB,	   false, false, 512 },
 	{ "thp, slow",		GIB,	   false, true,	 512 },
+	{ "thp by ptes: pages",	64 * MIB,  true,  false, 0 },
+	{ "thp by ptes",	64 * MIB,  false, false, 64 },
 	{ "hugetlb 1g: pages",	GIB,	   true,  false, 0 },
 	{ "hugetlb 1g",		GIB,	   false, false, 1 },
 	{ "hugetlb 1g, slow",	GIB,	   false, true,	 1 },
@@ -155,6 +157,18 @@ static char *huge(size_t size)
 	return p;
 }
 
+/* The last page of each is another one, so that page tables map them */
+static char *by_ptes(size_t size)
+{
+	char *p = huge(size);
+
+	for (size_t i = 2 * MIB - 4096; p && i < size; i += 2 * MIB) {
+		madvise(p + i, 4096, MADV_DONTNEED);
+		p[i] = 1;
+	}
+	return p;
+}
+
 static char *gigabyte(void)
 {
 	char *p = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
@@ -189,6 +203,7 @@ int main(void)
 			if (area)
 				munmap(area, workloads[i - 1].size);
 			area = strstr(w->name, "small") ? small(w->size) :
+			       strstr(w->name, "ptes") ? by_ptes(w->size) :
 			       strstr(w->name, "thp") ? huge(w->size) : gigabyte();
 		}
 		if (!area) {

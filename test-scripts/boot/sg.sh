@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Verified I/O on disks whose drivers go over DMA ranges: an SD card, which mmc_test
-# tests too, AHCI and PIIX IDE; and without an IOMMU megasas, which behind VT-d reads
-# what is not mapped, with the base, too.
-sg() { # MACHINE SCENARIO [MORE TESTS]
-	local run=$dir/$1 rc=0 args=() d
+# Verified I/O on disks whose drivers go over DMA ranges. megasas reads what is not
+# mapped behind VT-d, with the base, too.
+sg() { # MACHINE SCENARIO DISK...
+	local run=$dir/$1 machine=$1 scenario=$2 rc=0 args=() tests='' d
+	shift 2
 	mkdir -p "$run"
-	for d in sd ahci ide megasas megasas-gen2; do
+	for d; do
 		truncate -s 64M "$tmp/$d"
 		args+=(-drive "file=$tmp/$d,if=none,id=$d,format=raw,cache=unsafe")
+		case $d in
+		sd) args+=(-device sdhci-pci -device sd-card,drive=sd) tests+=,verify:raw@mmcblk,mmc-test ;;
+		ahci) args+=(-device ich9-ahci,id=b0 -device ide-hd,drive=ahci,bus=b0.0) tests+=,verify:raw@ahci ;;
+		piix) args+=(-device piix3-ide,id=b1 -device ide-hd,drive=piix,bus=b1.0) tests+=,verify:raw@ata_piix ;;
+		lsi53c895a) args+=(-device lsi53c895a,id=b2 -device scsi-hd,drive=lsi53c895a,bus=b2.0) tests+=,verify:raw@sym53c8xx ;;
+		megasas) args+=(-device megasas,id=b3 -device scsi-hd,drive=megasas,bus=b3.0) tests+=,verify:raw@megaraid_sas ;;
+		megasas-gen2) args+=(-device megasas-gen2,id=b4 -device scsi-hd,drive=megasas-gen2,bus=b4.0) ;;
+		vscsi) args+=(-device spapr-vscsi,id=b5 -device scsi-hd,drive=vscsi,bus=b5.0) tests+=,verify:raw@ibmvscsi ;;
+		esac
 	done
-	args+=(-device 'sdhci-pci' -device 'sd-card,drive=sd'
-		-device 'ich9-ahci,id=ahci' -device 'ide-hd,drive=ahci,bus=ahci.0'
-		-device 'piix3-ide,id=piix' -device 'ide-hd,drive=ide,bus=piix.0')
-	case ${3:-} in
-	*megaraid*) args+=(-device 'megasas,id=mega' -device 'scsi-hd,drive=megasas,bus=mega.0'
-		-device 'megasas-gen2,id=gen2' -device 'scsi-hd,drive=megasas-gen2,bus=gen2.0') ;;
-	esac
-	qemu/run -t $((TIMEOUT - 30)) -o "$run" -q "${args[*]}" "$1" "$2" \
-		verify:raw@mmcblk,mmc-test,verify:raw@ahci,verify:raw@ata_piix${3:-} >"$run/log" || rc=1
+	qemu/run -t $((TIMEOUT - 30)) -o "$run" -q "${args[*]}" "$machine" "$scenario" "${tests#,}" >"$run/log" || rc=1
 	cat "$run/log"
 	cat "$run/verdict.ktap" >>"$dir/ktap"
 	return $rc
