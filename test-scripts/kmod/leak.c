@@ -3,12 +3,15 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-/* Not in the init section, whose symbols are gone when kmemleak shows them */
+/*
+ * Not in the init section, whose symbols are gone when kmemleak shows them. Many,
+ * as what comes from SLUB's sheaves leaves its address there for some time.
+ */
 static noinline int leak_memory(void)
 {
 	int i;
 
-	for (i = 0; i < 16; i++) {
+	for (i = 0; i < 1000; i++) {
 		char *p = kzalloc(300, GFP_KERNEL);
 
 		if (!p)
