@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# The reproducers of part 00-fixes: an out-of-tree KUnit module for what needs
+# The reproducers of part 00a-fixes: an out-of-tree KUnit module for what needs
 # a device behind an IOMMU, and guest programs.
 #   edu       QEMU's DMA engine, the device that maps
 #   ivshmem   a BAR without struct page, the peer-to-peer memory
