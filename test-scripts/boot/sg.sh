@@ -10,13 +10,13 @@ sg() { # MACHINE SCENARIO DISK...
 		truncate -s 64M "$tmp/$d"
 		args+=(-drive "file=$tmp/$d,if=none,id=$d,format=raw,cache=unsafe")
 		case $d in
-		sd) args+=(-device sdhci-pci -device sd-card,drive=sd) tests+=,verify:raw@mmcblk,mmc-test ;;
-		ahci) args+=(-device ich9-ahci,id=b0 -device ide-hd,drive=ahci,bus=b0.0) tests+=,verify:raw@ahci ;;
-		piix) args+=(-device piix3-ide,id=b1 -device ide-hd,drive=piix,bus=b1.0) tests+=,verify:raw@ata_piix ;;
-		lsi53c895a) args+=(-device lsi53c895a,id=b2 -device scsi-hd,drive=lsi53c895a,bus=b2.0) tests+=,verify:raw@sym53c8xx ;;
-		megasas) args+=(-device megasas,id=b3 -device scsi-hd,drive=megasas,bus=b3.0) tests+=,verify:raw@megaraid_sas ;;
-		megasas-gen2) args+=(-device megasas-gen2,id=b4 -device scsi-hd,drive=megasas-gen2,bus=b4.0) ;;
-		vscsi) args+=(-device spapr-vscsi,id=b5 -device scsi-hd,drive=vscsi,bus=b5.0) tests+=,verify:raw@ibmvscsi ;;
+		sd) args+=(-device sdhci-pci -device 'sd-card,drive=sd') tests+=,verify:raw@mmcblk,mmc-test ;;
+		ahci) args+=(-device 'ich9-ahci,id=b0' -device 'ide-hd,drive=ahci,bus=b0.0') tests+=,verify:raw@ahci ;;
+		piix) args+=(-device 'piix3-ide,id=b1' -device 'ide-hd,drive=piix,bus=b1.0') tests+=,verify:raw@ata_piix ;;
+		lsi53c895a) args+=(-device 'lsi53c895a,id=b2' -device 'scsi-hd,drive=lsi53c895a,bus=b2.0') tests+=,verify:raw@sym53c8xx ;;
+		megasas) args+=(-device 'megasas,id=b3' -device 'scsi-hd,drive=megasas,bus=b3.0') tests+=,verify:raw@megaraid_sas ;;
+		megasas-gen2) args+=(-device 'megasas-gen2,id=b4' -device 'scsi-hd,drive=megasas-gen2,bus=b4.0') ;;
+		vscsi) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=vscsi,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;
 		esac
 	done
 	qemu/run -t $((TIMEOUT - 30)) -o "$run" -q "${args[*]}" "$machine" "$scenario" "${tests#,}" >"$run/log" || rc=1
