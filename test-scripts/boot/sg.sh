@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Verified I/O on disks whose drivers go over DMA ranges. megasas reads what is not
-# mapped behind VT-d, with the base, too.
+# Verified I/O on disks whose drivers go over DMA ranges. Behind VT-d megasas reads what
+# is not mapped, with the base, too, and lsi53c810 does DMA to its own BAR.
 sg() { # MACHINE SCENARIO DISK...
 	local run=$dir/$1 machine=$1 scenario=$2 rc=0 args=() tests='' d
 	shift 2
@@ -13,7 +13,7 @@ sg() { # MACHINE SCENARIO DISK...
 		sd) args+=(-device sdhci-pci -device 'sd-card,drive=sd') tests+=,verify:raw@mmcblk,mmc-test ;;
 		ahci) args+=(-device 'ich9-ahci,id=b0' -device 'ide-hd,drive=ahci,bus=b0.0') tests+=,verify:raw@ahci ;;
 		piix) args+=(-device 'piix3-ide,id=b1' -device 'ide-hd,drive=piix,bus=b1.0') tests+=,verify:raw@ata_piix ;;
-		lsi53c895a) args+=(-device 'lsi53c895a,id=b2' -device 'scsi-hd,drive=lsi53c895a,bus=b2.0') tests+=,verify:raw@sym53c8xx ;;
+		lsi53c810) args+=(-device 'lsi53c810,id=b2' -device 'scsi-hd,drive=lsi53c810,bus=b2.0') tests+=,verify:raw@sym53c8xx ;;
 		megasas) args+=(-device 'megasas,id=b3' -device 'scsi-hd,drive=megasas,bus=b3.0') tests+=,verify:raw@megaraid_sas ;;
 		megasas-gen2) args+=(-device 'megasas-gen2,id=b4' -device 'scsi-hd,drive=megasas-gen2,bus=b4.0') ;;
 		vscsi) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=vscsi,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;
