@@ -20,8 +20,9 @@ unset $(git rev-parse --local-env-vars 2>/dev/null) GIT_EDITOR GIT_PAGER GIT_DIF
 phyr_name='phyr developers' phyr_email=phyr@localhost
 
 export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-10G}
-# Two clones of this repository share their compilations.
-export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
+# Two clones of this repository share their compilations. The list of headers is the
+# compiler's: to preprocess first makes what is new take half as long again.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1
 
 jobs=${JOBS:-$(nproc)}
 

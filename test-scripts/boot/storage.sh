@@ -3,8 +3,15 @@
 # All of test-scripts/guest/storage on one kernel.
 storage() { # MACHINE SCENARIO
 	local cases=(null_blk brd zram loop dm_linear dm_crypt dm_integrity dm_thin dm_ebs dm_log_writes
-		raid1 raid10 raid5 bcache btrfs erofs nbd nfs)
-	qemu/run -t $((TIMEOUT - 20)) -o "$dir" "$1" "$2" "uring-fixed,kcm$(printf ",storage:%s" "${cases[@]}")"
+		raid1 raid10 raid5 bcache btrfs erofs nbd nfs) ksft
+	mkdir -p "$tmp/extra/ksft"
+	# ublk's server is the tree's own, and compiled for this architecture only.
+	if [[ $2 == x86_64* ]]; then
+		ksft=$(scripts/kselftest) || return 1
+		cp "$ksft/tests/kublk" "$tmp/extra/ksft"
+		cases+=(ublk)
+	fi
+	qemu/run -t $((TIMEOUT - 20)) -o "$dir" -e "$tmp/extra" "$1" "$2" "uring-fixed,kcm$(printf ",storage:%s" "${cases[@]}")"
 	local rc=$?
 	cp "$dir/verdict.ktap" "$dir/ktap"
 	return $rc

@@ -9,6 +9,7 @@
  *             memory and a BAR, and is revoked
  * dmabuf-map:import   what the device of dmabuf_kunit.ko, loaded before, writes
  *             to heaps and udmabuf is compared, also where it is bounced
+ * dmabuf-map:import+cma  the same, and there has to be a CMA heap
  */
 #define _GNU_SOURCE
 #include <linux/dma-heap.h>
@@ -129,13 +130,16 @@ static void check_mmap(const char *what, int fd, size_t size)
 	munmap(p, size);
 }
 
-static void heap(const char *path, size_t size)
+static void heap(const char *path, size_t size, bool wanted)
 {
 	struct dma_heap_allocation_data data = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
 	int fd = open(path, O_RDWR);
 
 	if (fd < 0) {
-		printf("     no %s\n", path);
+		if (wanted)
+			FAIL("no %s", path);
+		else
+			printf("     no %s\n", path);
 		return;
 	}
 	if (ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &data)) {
@@ -221,41 +225,54 @@ static void bars(void)
 	}
 }
 
-/* Memory enable is cleared, and set again: what the device writes in between is lost. */
-static void disable(void)
+/*
+ * A buffer is taken away, and given back, while it is mapped: what the device writes
+ * from then on is lost, even when there is a buffer again.
+ */
+static void taken_away(const char *what, int fd, size_t size, int (*is_there)(bool yes),
+		       volatile uint8_t *(*view)(size_t page, void *arg), void *arg)
 {
-	size_t size, first = 0, at;
-	int fd = export_bar(0, 4, &size), fd2, ret;
+	size_t at;
+	int ret = map_file(fd, 0, size, IOVA);
 
-	if (fd < 0 || (ret = map_file(fd, 0, size, IOVA))) {
-		FAIL("BAR to disable: %s", strerror(errno));
+	if (ret) {
+		FAIL("%s to take away: %s", what, strerror(-ret));
 		return;
 	}
 	for (at = 0; at < size; at += PAGE)
 		if (device_writes(IOVA + at, 0x11))
-			FAIL("DMA does not end");
-	if (memory_enable(false)) {
-		FAIL("memory enable cannot be cleared");
+			FAIL("%s: DMA does not end", what);
+	if (is_there(false)) {
+		FAIL("%s cannot be taken away: %s", what, strerror(errno));
 		return;
 	}
 	if (map_file(fd, 0, size, 2 * IOVA) != -ENODEV)
-		FAIL("a BAR that is disabled was mapped");
+		FAIL("%s: mapped though it was taken away", what);
 	/* Faults of the IOMMU are wanted here, and not on the console */
 	klogctl(8, NULL, 1);
 	for (at = 0; at < size; at += PAGE)
 		device_writes(IOVA + at, 0x22);
-	if (memory_enable(true))
-		FAIL("memory enable cannot be set");
+	if (is_there(true))
+		FAIL("%s cannot be given back: %s", what, strerror(errno));
 	for (at = 0; at < size; at += PAGE)
 		device_writes(IOVA + at, 0x33);
 	usleep(100000);
 	klogctl(8, NULL, 7);
 	for (at = 0; at < size; at += PAGE)
-		if (*bar_page(at / PAGE, &first) != 0x11)
-			FAIL("page %zu was written while it was not mapped: %#x", at / PAGE,
-			     *bar_page(at / PAGE, &first));
+		if (*view(at / PAGE, arg) != 0x11)
+			FAIL("%s: page %zu was written while it was not mapped: %#x", what,
+			     at / PAGE, *view(at / PAGE, arg));
 	if (unmap(size, IOVA))
-		FAIL("unmapping what was revoked: %s", strerror(errno));
+		FAIL("%s: unmapping what was revoked: %s", what, strerror(errno));
+	printf("ok   %s: taken away and given back\n", what);
+}
+
+static void disable(void)
+{
+	size_t size, first = 0;
+	int fd = export_bar(0, 4, &size), fd2;
+
+	taken_away("BAR", fd, size, memory_enable, bar_page, &first);
 	/* the same buffer, and another one, can be mapped again */
 	check("BAR that was disabled", fd, size, 0, size, bar_page, &first);
 	fd2 = export_bar(0, 2, &size);
@@ -264,34 +281,37 @@ static void disable(void)
 	close(fd);
 }
 
+static int exporter = -1, mixed = -1;
+
+static int unrevoke(bool yes)
+{
+	return ioctl(exporter, yes ? TEST_UNREVOKE : TEST_REVOKE, mixed);
+}
+
 /* An exporter that mixes memory and a BAR, and is revoked under the device */
 static void mixture(void)
 {
-	int dev = open("/dev/dmabuf_test", O_RDWR), fd;
 	size_t size = 24 * PAGE;
+	void *p;
 
-	if (dev < 0) {
-		printf("     no /dev/dmabuf_test\n");
-		return;
-	}
-	fd = ioctl(dev, TEST_NEW);
-	if (fd < 0) {
+	exporter = open("/dev/dmabuf_test", O_RDWR);
+	mixed = ioctl(exporter, TEST_NEW);
+	if (mixed < 0) {
 		FAIL("/dev/dmabuf_test: %s", strerror(errno));
 		return;
 	}
-	check_mmap("mixture", fd, size);
-	if (map_file(fd, 0, size, IOVA) || ioctl(dev, TEST_REVOKE, fd) ||
-	    map_file(fd, 0, size, 2 * IOVA) != -ENODEV || ioctl(dev, TEST_UNREVOKE, fd) ||
-	    unmap(size, IOVA))
-		FAIL("revoking a mixture: %s", strerror(errno));
-	check_mmap("mixture that was revoked", fd, size);
+	check_mmap("mixture", mixed, size);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, mixed, 0);
+	taken_away("mixture", mixed, size, unrevoke, linear, p);
+	munmap(p, size);
+	check_mmap("mixture that was revoked", mixed, size);
 	/* closed while it is mapped, and revoked by nobody */
-	if (map_file(fd, 0, size, IOVA))
+	if (map_file(mixed, 0, size, IOVA))
 		FAIL("mixture: %s", strerror(errno));
-	close(fd);
+	close(mixed);
 	if (device_writes(IOVA, 1) || unmap(size, IOVA))
 		FAIL("mixture that was closed");
-	close(dev);
+	close(exporter);
 }
 
 int main(int argc, char **argv)
@@ -299,14 +319,14 @@ int main(int argc, char **argv)
 	bool only_mixture = argc > 1 && !strcmp(argv[1], "mixture");
 	char bdf[64];
 
-	if (argc > 1 && !strcmp(argv[1], "import")) {
+	if (argc > 1 && !strncmp(argv[1], "import", 6)) {
 		importer = open("/dev/dmabuf_test", O_RDWR);
 		if (importer < 0) {
 			perror("/dev/dmabuf_test");
 			return 1;
 		}
-		heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE);
-		heap("/dev/dma_heap/default_cma_region", 1 * MIB);
+		heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE, true);
+		heap("/dev/dma_heap/default_cma_region", 1 * MIB, !strcmp(argv[1], "import+cma"));
 		udmabuf(2 * MIB);
 		return bad;
 	}
@@ -335,8 +355,8 @@ int main(int argc, char **argv)
 			FAIL("the module cannot be unloaded");
 		return bad;
 	}
-	heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE);
-	heap("/dev/dma_heap/default_cma_region", 1 * MIB);
+	heap("/dev/dma_heap/system", 3 * MIB + 12 * PAGE, true);
+	heap("/dev/dma_heap/default_cma_region", 1 * MIB, false);
 	udmabuf(2 * MIB);
 	if (open_peer()) {
 		perror("ivshmem");

@@ -4,9 +4,11 @@
  *             device with DMA (QEMU's edu, through test-scripts/kmod/umem_test.c)
  *             and for one without. The device's table of blocks is compared with
  *             the memory; the device writes where it says; what it wrote, and
- *             nothing else, is found. Then what must be refused; and, where the
- *             kernel can do that, each allocation fails once. Pins and VmPin are
- *             compared all along.
+ *             nothing else, is found. Then what must be refused; a dma-buf that
+ *             mixes memory and a BAR, moves and is revoked (dmabuf_kunit.ko);
+ *             owners that are killed; and, where the kernel can do that, each
+ *             allocation fails once. Pins and VmPin are compared all along.
+ * umem:cma    regions of a buffer of the CMA heap
  * umem:cycles  20,000 registrations and releases, of user memory, of the system
  *             heap and of udmabuf in turn
  * umem:bench  instructions to register and to release 1 GiB, and the bytes that
@@ -15,8 +17,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,6 +31,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "../kmod/umem_test.h"
 #include "pins.h"
@@ -37,6 +42,13 @@
 #define HUGE		(2 * MIB)
 #define WRITABLE	1	/* IB_ACCESS_LOCAL_WRITE */
 #define ALL_SIZES	(~0UL & ~(PAGE - 1))
+
+/* /dev/dmabuf_test of dmabuf_kunit.ko */
+#define TEST_NEW	_IO('d', 0)
+#define TEST_REVOKE	_IO('d', 1)
+#define TEST_UNREVOKE	_IO('d', 2)
+#define TEST_MOVE	_IO('d', 4)
+#define MIXTURE		(24 * PAGE)
 
 static int dev, bad;
 static bool unprivileged;	/* and so cannot count pins */
@@ -146,6 +158,7 @@ static void device_writes(struct umem_test *t, char *mem, uint64_t offset,
 	t->offset = offset;
 	check(!ioctl(dev, UMEM_TEST_WRITE, t), "%s: the device cannot write at %#lx: %m",
 	      name, (long)offset);
+	check(!t->wrong, "%s: %lu pages are elsewhere", name, (long)t->wrong);
 	check(is_pattern(mem + offset), "%s: no pattern at %#lx", name, (long)offset);
 	memcpy(mem + offset, saved, sizeof(saved));
 }
@@ -358,6 +371,8 @@ static void dmabuf(const char *name, int fd, size_t size)
 			check(false, "%s: %m", name);
 			return;
 		}
+		check(!t.wrong && t.nr_pages == (t.addr % PAGE + t.len + PAGE - 1) / PAGE,
+		      "%s: %lu of %lu pages are elsewhere", name, (long)t.wrong, (long)t.nr_pages);
 		if (i < 3)
 			printf("%s: %lu ranges for the device, %lu blocks of %lu KiB\n", name, (long)t.nr_ranges,
 			       (long)t.nr_blocks, (long)t.pgsz >> 10);
@@ -378,20 +393,31 @@ static void dmabuf(const char *name, int fd, size_t size)
 	t.len = size;
 	refused("past the end of a dma-buf", t, EINVAL);
 	munmap(mem, size);
+}
+
+static void heap(const char *name)
+{
+	struct dma_heap_allocation_data heap = { .len = 3 * MIB + 5 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/dma_heap/%s", name);
+	fd = open(path, O_RDWR);
+	if (fd < 0 || ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &heap)) {
+		check(false, "%s: %m", path);
+		return;
+	}
+	dmabuf(name, heap.fd, heap.len);
+	close(heap.fd);
 	close(fd);
 }
 
 static void dmabufs(void)
 {
-	struct dma_heap_allocation_data heap = { .len = 3 * MIB + 5 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
 	struct udmabuf_create_list *list = calloc(1, sizeof(*list) + 3 * sizeof(list->list[0]));
-	int fd = open("/dev/dma_heap/system", O_RDWR), memfd;
+	int fd = open("/dev/udmabuf", O_RDWR), memfd;
 
-	if (fd >= 0 && !ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &heap))
-		dmabuf("system heap", heap.fd, heap.len);
-	else
-		printf("no system heap\n");
-	fd = open("/dev/udmabuf", O_RDWR);
+	heap("system");
 	memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING);
 	ftruncate(memfd, 4 * MIB);
 	fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK);
@@ -405,12 +431,180 @@ static void dmabufs(void)
 	if (fd >= 0)
 		dmabuf("udmabuf", fd, 3 * MIB / 4);
 	else
-		printf("no udmabuf\n");
+		check(false, "no udmabuf: %m");
+	close(fd);
+}
+
+/* The buffer moves and is revoked all the time; the device writes to it. */
+static void moves(int test, int fd)
+{
+	struct umem_test t = { .fd = fd, .flags = UMEM_TEST_DMABUF | UMEM_TEST_DYNAMIC, .access = WRITABLE,
+			       .pgsz_bitmap = ALL_SIZES, .len = MIXTURE };
+	volatile bool *stop = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int writes = 0, refusals = 0;
+	time_t end = time(NULL) + 8;
+	pid_t mover;
+	char *mem;
+
+	if (ioctl(dev, UMEM_TEST_REG, &t)) {
+		check(false, "a buffer that moves: %m");
+		return;
+	}
+	check(!t.wrong, "%lu pages are elsewhere", (long)t.wrong);
+	fflush(stdout);
+	mover = fork();
+	if (!mover) {
+		for (int i = 0; !*stop; i++) {
+			ioctl(test, TEST_MOVE, fd);
+			if (i % 3 == 2) {
+				ioctl(test, TEST_REVOKE, fd);
+				usleep(rnd(20000));
+				ioctl(test, TEST_UNREVOKE, fd);
+			}
+			usleep(rnd(30000));
+		}
+		_exit(0);
+	}
+	while (time(NULL) < end) {
+		t.offset = rnd(MIXTURE / UMEM_TEST_PATTERN) * UMEM_TEST_PATTERN;
+		if (!ioctl(dev, UMEM_TEST_WRITE, &t)) {
+			check(!t.wrong && t.nr_pages == MIXTURE / PAGE, "after %d writes %lu pages are elsewhere",
+			      writes, (long)t.wrong);
+			writes++;
+		} else {
+			check(errno == ENODEV, "after %d writes: %m", writes);
+			refusals++;
+			usleep(5000);
+		}
+	}
+	*stop = true;
+	waitpid(mover, NULL, 0);
+	printf("a buffer that moves: %d writes, %d refused while it was revoked\n", writes, refusals);
+	check(writes >= 20 && refusals, "%d writes, %d refused", writes, refusals);
+	/* and what is written gets there, wherever that is by now */
+	for (int i = 0; i < 2; i++) {
+		mem = map(NULL, MIXTURE, 0, fd);
+		for (size_t at = 0; at < MIXTURE; at += i ? 5 * PAGE : PAGE)
+			device_writes(&t, mem, at, "a buffer that has moved");
+		munmap(mem, MIXTURE);
+		ioctl(test, TEST_MOVE, fd);
+	}
+	ioctl(dev, UMEM_TEST_RELEASE, &t);
+}
+
+/* A region that survives no revocation: nothing is mapped afterwards, for good. */
+static void revocations(int test, int fd)
+{
+	for (int i = 0; i < 2; i++) {
+		struct umem_test t = { .fd = fd, .flags = UMEM_TEST_DMABUF | UMEM_TEST_REVOCABLE,
+				       .access = WRITABLE, .pgsz_bitmap = ALL_SIZES, .len = MIXTURE };
+		char *mem = map(NULL, MIXTURE, 0, fd);
+
+		check(!ioctl(dev, UMEM_TEST_REG, &t), "a region to revoke: %m");
+		device_writes(&t, mem, 7 * PAGE, "a region to revoke");
+		check(!ioctl(dev, UMEM_TEST_MAPPED, &t), "%m");
+		printf("a region to revoke: %lu pages are mapped by an IOMMU\n", (long)t.nr_pages);
+		if (i) {
+			/* released without having been revoked */
+			ioctl(dev, UMEM_TEST_RELEASE, &t);
+			munmap(mem, MIXTURE);
+			break;
+		}
+		check(!ioctl(test, TEST_REVOKE, fd), "%m");
+		check(!ioctl(dev, UMEM_TEST_MAPPED, &t) && !t.nr_pages, "%lu pages are mapped though revoked",
+		      (long)t.nr_pages);
+		check(ioctl(dev, UMEM_TEST_WRITE, &t) && errno == ENODEV, "written though revoked");
+		check(!ioctl(test, TEST_UNREVOKE, fd), "%m");
+		check(ioctl(dev, UMEM_TEST_WRITE, &t) && errno == ENODEV, "the region came back");
+		ioctl(dev, UMEM_TEST_RELEASE, &t);
+		check(!ioctl(test, TEST_REVOKE, fd), "%m");
+		for (int flags = 0; flags < 3; flags++)
+			refused("a buffer that is revoked", (struct umem_test){ .fd = fd, .len = MIXTURE,
+				.flags = UMEM_TEST_DMABUF | (flags == 1 ? UMEM_TEST_DYNAMIC :
+							     flags == 2 ? UMEM_TEST_REVOCABLE : 0),
+				.pgsz_bitmap = ALL_SIZES }, ENODEV);
+		check(!ioctl(test, TEST_UNREVOKE, fd), "%m");
+		munmap(mem, MIXTURE);
+	}
+}
+
+/* Whoever has regions is killed: nothing is left of them. */
+static void killed(int fd)
+{
+	long long pins_before = held();
+	int ready[2];
+	pid_t owner;
+	char c;
+
+	pipe(ready);
+	fflush(stdout);
+	owner = fork();
+	if (!owner) {
+		struct umem_test t = { .len = 4 * MIB, .access = WRITABLE, .pgsz_bitmap = ALL_SIZES };
+		bool ok;
+
+		t.addr = t.iova = (uintptr_t)small(NULL, t.len);
+		ok = !ioctl(open("/dev/umem_test", O_RDWR), UMEM_TEST_REG, &t);
+		t = (struct umem_test){ .fd = fd, .flags = UMEM_TEST_DMABUF | UMEM_TEST_DYNAMIC, .len = MIXTURE,
+					.access = WRITABLE, .pgsz_bitmap = ALL_SIZES };
+		ok = !ioctl(open("/dev/umem_test", O_RDWR), UMEM_TEST_REG, &t) && ok;
+		write(ready[1], ok ? "y" : "n", 1);
+		pause();
+	}
+	check(read(ready[0], &c, 1) == 1 && c == 'y', "a child could not register");
+	check(held() - pins_before == 4 * MIB / PAGE, "the child has %lld pins", held() - pins_before);
+	kill(owner, SIGKILL);
+	waitpid(owner, NULL, 0);
+	check(held() == pins_before, "%lld pins outlive their owner", held() - pins_before);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* ivshmem goes to dmabuf_kunit.ko, whose buffers have memory and its BAR. */
+static void mixture(void)
+{
+	glob_t g;
+	FILE *f;
+	int test, fd;
+
+	if (!glob("/sys/bus/pci/drivers/umem_test/0000:*", 0, NULL, &g))
+		for (size_t i = 0; i < g.gl_pathc; i++) {
+			char id[16] = "", path[512];
+
+			snprintf(path, sizeof(path), "%s/device", g.gl_pathv[i]);
+			f = fopen(path, "r");
+			fgets(id, sizeof(id), f);
+			fclose(f);
+			if (strncmp(id, "0x1110", 6))
+				continue;
+			f = fopen("/sys/bus/pci/drivers/umem_test/unbind", "w");
+			fputs(strrchr(g.gl_pathv[i], '/') + 1, f);
+			fclose(f);
+		}
+	if (system("insmod /tests/dmabuf_kunit.ko")) {
+		check(false, "no dmabuf_kunit.ko");
+		return;
+	}
+	test = open("/dev/dmabuf_test", O_RDWR);
+	fd = ioctl(test, TEST_NEW);
+	check(fd >= 0, "no mixture: %m");
+	if (fd >= 0) {
+		dmabuf("mixture", fd, MIXTURE);
+		moves(test, fd);
+		revocations(test, fd);
+		killed(fd);
+		close(fd);
+	}
+	close(test);
+	/* which it cannot be as long as anything of a buffer is left */
+	check(!system("rmmod dmabuf_kunit"), "dmabuf_kunit.ko cannot be unloaded");
 }
 
 /* Every allocation fails once, until none is left to fail */
 static void allocations_fail(void)
 {
+	static const char *const names[] = { "user memory, without DMA", "user memory", "system heap" };
+	struct dma_heap_allocation_data heap = { .len = 64 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
 	char *p = small(NULL, 4 * MIB), text[16];
 	struct umem_test t = { .addr = (uintptr_t)p, .len = 4 * MIB, .pgsz_bitmap = ALL_SIZES,
 			       .iova = (uintptr_t)p, .access = WRITABLE };
@@ -424,10 +618,16 @@ static void allocations_fail(void)
 	/* Once without: the memory is then where it can stay */
 	check(!ioctl(dev, UMEM_TEST_REG, &t), "%m");
 	check(!ioctl(dev, UMEM_TEST_RELEASE, &t), "%m");
-	for (int dma = 0; dma < 2; dma++) {
+	check(!ioctl(open("/dev/dma_heap/system", O_RDWR), DMA_HEAP_IOCTL_ALLOC, &heap), "system heap: %m");
+	for (int i = 0; i < 3; i++) {
 		int failed = 0;
 
-		t.flags = dma ? 0 : UMEM_TEST_VIRT;
+		t.flags = i == 0 ? UMEM_TEST_VIRT : i == 1 ? 0 : UMEM_TEST_DMABUF;
+		if (i == 2) {
+			t.fd = heap.fd;
+			t.addr = t.iova = 0;
+			t.len = heap.len;
+		}
 		for (n = 1; n < 1000; n++) {
 			long long pins_before = held();
 			long vm_before = vm_pin();
@@ -455,7 +655,7 @@ static void allocations_fail(void)
 				break;
 		}
 		check(n < 1000, "there is no end of allocations");
-		printf("%d registrations failed for want of memory\n", failed);
+		printf("%s: %d registrations failed for want of memory\n", names[i], failed);
 		/* at least the region and its ranges */
 		check(failed >= 2, "only %d registrations failed", failed);
 	}
@@ -542,7 +742,7 @@ int main(int argc, char **argv)
 {
 	long long before;
 
-	if (system("insmod /tests/umem_test.ko"))
+	if (access("/dev/umem_test", F_OK) && system("insmod /tests/umem_test.ko"))
 		return 1;
 	dev = open("/dev/umem_test", O_RDWR);
 	if (dev < 0) {
@@ -550,12 +750,18 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	system(argc > 1 ? "echo 0 >/proc/sys/vm/nr_hugepages" : "echo 4 >/proc/sys/vm/nr_hugepages");
+	before = pins();
+	if (argc > 1 && !strcmp(argv[1], "cma")) {
+		heap("default_cma_region");
+		check(pins() == before, "%lld pins are left", pins() - before);
+		return bad != 0;
+	}
 	if (argc > 1)
 		return strcmp(argv[1], "cycles") ? bench() : cycles();
-	before = pins();
 	kinds();
 	bad_input();
 	dmabufs();
+	mixture();
 	allocations_fail();
 	check(pins() == before, "%lld pins are left", pins() - before);
 	return bad != 0;

@@ -9,7 +9,7 @@
  * compared by the CPU, and the other way round.
  *
  * With /dev/dmabuf_test a program gets such a buffer, by a file descriptor that
- * an ioctl returns, and can have it revoked.
+ * an ioctl returns, and can have it moved and revoked.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -892,6 +892,14 @@ static void revoke_waits(struct kunit *test)
 	}
 }
 
+static void move(struct exporter *ex)
+{
+	dma_resv_lock(ex->dmabuf->resv, NULL);
+	dma_buf_invalidate_mappings(ex->dmabuf);
+	ex->now ^= 1;
+	dma_resv_unlock(ex->dmabuf->resv);
+}
+
 struct mover {
 	struct exporter *ex;
 	struct completion done;
@@ -911,10 +919,7 @@ static int moving(void *arg)
 			usleep_range(100, 1000);
 			dma_buf_unrevoke(dmabuf);
 		}
-		dma_resv_lock(dmabuf->resv, NULL);
-		dma_buf_invalidate_mappings(dmabuf);
-		m->ex->now ^= 1;
-		dma_resv_unlock(dmabuf->resv);
+		move(m->ex);
 		m->moves++;
 		msleep(50);
 	}
@@ -973,6 +978,86 @@ static void move_under_load(struct kunit *test)
 		   m.moves, m.revokes, maps, refused, writes);
 	KUNIT_EXPECT_GT(test, m.revokes, 10);
 	KUNIT_EXPECT_GT(test, maps, 20);
+}
+
+struct racer {
+	struct exporter *ex;
+	struct completion done;
+	bool stop;
+	int maps, refused, ret;
+};
+
+/* Comes, maps, and goes; what it has mapped the mover may have unmapped by then. */
+static int racing(void *arg)
+{
+	struct racer *r = arg;
+	int turn;
+
+	for (turn = 0; !READ_ONCE(r->stop) && !r->ret; turn++) {
+		struct importer im = { .ex = r->ex, .unmap_when_told = true };
+		int ret;
+
+		im.attach = dma_buf_dynamic_attach(r->ex->dmabuf, &edu->dev,
+						   &peer_ops, &im);
+		if (IS_ERR(im.attach)) {
+			r->ret = PTR_ERR(im.attach);
+			break;
+		}
+		ret = im_map(&im, turn & 1);
+		if (!ret)
+			r->maps++;
+		else if (ret == -ENODEV)
+			r->refused++;
+		else
+			r->ret = ret;
+		usleep_range(0, 1000 * (turn % 4));
+		im_unmap_unlocked(&im);
+		dma_buf_detach(r->ex->dmabuf, im.attach);
+	}
+	complete(&r->done);
+	return 0;
+}
+
+/* Importers attach and detach while the buffer moves and is revoked. */
+static void attach_races(struct kunit *test)
+{
+	struct importer *im = need(test, MIXED);
+	struct racer racers[2] = { { .ex = im->ex }, { .ex = im->ex } };
+	struct mover m = { .ex = im->ex };
+	struct task_struct *task;
+	int i;
+
+	init_completion(&m.done);
+	for (i = 0; i < 2; i++)
+		init_completion(&racers[i].done);
+	task = kthread_run(moving, &m, "moving");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	for (i = 0; i < 2; i++) {
+		task = kthread_run(racing, &racers[i], "racing");
+		if (IS_ERR(task)) {
+			racers[i].ret = PTR_ERR(task);
+			complete(&racers[i].done);
+		}
+	}
+	msleep(1500);
+	for (i = 0; i < 2; i++) {
+		WRITE_ONCE(racers[i].stop, true);
+		wait_for_completion(&racers[i].done);
+	}
+	WRITE_ONCE(m.stop, true);
+	wait_for_completion(&m.done);
+	for (i = 0; i < 2; i++) {
+		kunit_info(test, "%d moves, %d revokes, %d maps, %d refused\n",
+			   m.moves, m.revokes, racers[i].maps,
+			   racers[i].refused);
+		KUNIT_EXPECT_EQ(test, racers[i].ret, 0);
+		KUNIT_EXPECT_GT(test, racers[i].maps, 20);
+		KUNIT_EXPECT_GT(test, racers[i].refused, 0);
+	}
+	expect_idle(test, im);
+	KUNIT_EXPECT_TRUE(test, list_is_singular(&im->ex->dmabuf->attachments));
+	KUNIT_ASSERT_EQ(test, im_map(im, false), 0);
+	verify(test, im, 9);
 }
 
 /* What a bounce buffer has, CPUs see after dma_buf_begin_cpu_access() only. */
@@ -1099,6 +1184,7 @@ static struct kunit_case dmabuf_cases[] = {
 	KUNIT_CASE(revoke_unattached),
 	KUNIT_CASE(revoke_waits),
 	KUNIT_CASE_SLOW(move_under_load),
+	KUNIT_CASE_SLOW(attach_races),
 	KUNIT_CASE(cpu_access_bounced),
 	KUNIT_CASE(coherent),
 	KUNIT_CASE_SLOW(alloc_fails),
@@ -1119,6 +1205,7 @@ kunit_test_suites(&dmabuf_suite);
 #define TEST_REVOKE	_IO('d', 1)
 #define TEST_UNREVOKE	_IO('d', 2)
 #define TEST_IMPORT	_IO('d', 3)
+#define TEST_MOVE	_IO('d', 4)
 
 /*
  * The device writes to the first and the last page of any dma-buf, mapped as a
@@ -1177,6 +1264,8 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		dma_buf_revoke(dmabuf);
 	else if (cmd == TEST_UNREVOKE)
 		dma_buf_unrevoke(dmabuf);
+	else if (cmd == TEST_MOVE)
+		move(dmabuf->priv);
 	else
 		ret = -ENOTTY;
 	dma_buf_put(dmabuf);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /dev/umem_test: memory regions of an RDMA device that is QEMU's edu, as its
- * driver would have them: ib_umem_get_va() or ib_umem_dmabuf_get_pinned(), the
- * best page size, and a table of the blocks of that size.  The table is compared
- * with the memory through the IOMMU's page table, and edu writes where it says.
+ * driver would have them: ib_umem_get_va(), or ib_umem_dmabuf_get_pinned() and its
+ * kin for buffers that are revoked or move, the best page size, and a table of the
+ * blocks of that size.  The table is compared with the memory through the IOMMU's
+ * page table, and edu writes where it says.
  *
  * The other half, a device of software, has no DMA addresses but pages.
  *
@@ -11,6 +12,8 @@
  * built against the base, to compare what it costs there.
  */
 #include <linux/bitops.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/ktime.h>
@@ -25,14 +28,20 @@
 #include <rdma/iter.h>
 #include "edu.h"
 #include "umem_test.h"
+#ifdef HAVE_UMEM_PHYRS
+#include <linux/dma-buf-phyrs.h>
+#endif
 
 #define EDU_BUFFER	0x40000
 
 struct region {
 	struct mutex lock;
 	struct ib_umem *umem;
+	struct ib_umem_dmabuf *dmabuf;	/* whose umem it is, if any */
+	u64 pgsz_bitmap, iova;
 	unsigned long pgsz;
-	u64 *blocks;
+	u64 *blocks;		/* of a dma-buf: with its lock held */
+	bool dynamic, revoked;
 };
 
 static struct ib_device *dma_dev, *virt_dev;
@@ -57,12 +66,55 @@ static int edu_dma(u64 from, u64 to, u64 bytes, u64 direction)
 	return -ETIMEDOUT;
 }
 
+static void buffer_lock(struct region *r)
+{
+	if (r->dmabuf)
+		dma_resv_lock(r->dmabuf->attach->dmabuf->resv, NULL);
+}
+
+static void buffer_unlock(struct region *r)
+{
+	if (r->dmabuf)
+		dma_resv_unlock(r->dmabuf->attach->dmabuf->resv);
+}
+
 static void release(struct region *r)
 {
+	buffer_lock(r);
 	kvfree(r->blocks);
 	r->blocks = NULL;
+	buffer_unlock(r);
 	ib_umem_release(r->umem);
 	r->umem = NULL;
+	r->dmabuf = NULL;
+	r->pgsz = 0;
+	r->dynamic = r->revoked = false;
+}
+
+/* The buffer moves: the device's table goes, until it is needed again. */
+static void moved(struct dma_buf_attachment *attach)
+{
+	struct ib_umem_dmabuf *d = attach->importer_priv;
+	struct region *r = d->private;
+
+	if (r) {
+		kvfree(r->blocks);
+		r->blocks = NULL;
+	}
+	ib_umem_dmabuf_unmap_pages(d);
+}
+
+static const struct dma_buf_attach_ops dynamic_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = moved,
+};
+
+/* The table stays, for who wants to know what is left of it. */
+static void revoked(void *priv)
+{
+	struct region *r = priv;
+
+	r->revoked = true;
 }
 
 /* What is kept of the memory, other than struct ib_umem */
@@ -85,7 +137,7 @@ static u64 bytes_kept(struct ib_umem *umem)
 #endif
 }
 
-static int get(struct umem_test *t, struct ib_umem **out)
+static int get(struct region *r, struct umem_test *t, struct ib_umem **out)
 {
 	struct ib_device *dev = t->flags & UMEM_TEST_VIRT ? virt_dev : dma_dev;
 	struct ib_umem *umem;
@@ -93,10 +145,21 @@ static int get(struct umem_test *t, struct ib_umem **out)
 	if (t->flags & UMEM_TEST_DMABUF) {
 		struct ib_umem_dmabuf *d;
 
-		d = ib_umem_dmabuf_get_pinned(dev, t->addr, t->len, t->fd,
-					      t->access);
+		if (t->flags & UMEM_TEST_DYNAMIC)
+			d = ib_umem_dmabuf_get(dev, t->addr, t->len, t->fd,
+					       t->access, &dynamic_ops);
+		else if (t->flags & UMEM_TEST_REVOCABLE)
+			d = ib_umem_dmabuf_get_pinned_revocable_and_lock(dev,
+					t->addr, t->len, t->fd, t->access);
+		else
+			d = ib_umem_dmabuf_get_pinned(dev, t->addr, t->len,
+						      t->fd, t->access);
 		if (IS_ERR(d))
 			return PTR_ERR(d);
+		if (t->flags & UMEM_TEST_REVOCABLE) {
+			ib_umem_dmabuf_set_revoke_locked(d, revoked, r);
+			dma_resv_unlock(d->attach->dmabuf->resv);
+		}
 		umem = &d->umem;
 	} else {
 		umem = ib_umem_get_va(dev, t->addr, t->len, t->access);
@@ -126,6 +189,42 @@ static phys_addr_t translate(dma_addr_t addr)
 	return iommu_iova_to_phys(domain, addr);
 }
 
+/* Where the exporter has the page that is @offset bytes into the region */
+static phys_addr_t exported(struct region *r, struct dma_buf_phyrs *p, u64 offset)
+{
+	unsigned int i;
+
+	offset += r->umem->address;
+	for (i = 0; i < p->nr_phyrs; i++) {
+		if (offset < p->phyrs[i].len)
+			return p->phyrs[i].addr + offset;
+		offset -= p->phyrs[i].len;
+	}
+	return PHYS_ADDR_MAX;
+}
+
+/* By the exporter itself: dma_buf_get_phyrs() is for iommufd only. */
+static u64 check_dmabuf(struct region *r, u64 *pages)
+{
+	struct dma_buf_attachment *attach = r->dmabuf->attach;
+	const struct dma_buf_ops *ops = attach->dmabuf->ops;
+	struct dma_buf_phyrs p = {};
+	u64 wrong = 0, offset;
+
+	*pages = 0;
+	if (!ops->get_phyrs || ops->get_phyrs(attach, &p))
+		return 1;
+	for (offset = 0; offset < r->umem->length;
+	     offset += PAGE_SIZE - offset_in_page(r->umem->address + offset)) {
+		if (translate(device_addr(r, offset)) != exported(r, &p, offset))
+			wrong++;
+		++*pages;
+	}
+	if (ops->put_phyrs)
+		ops->put_phyrs(attach, &p);
+	return wrong;
+}
+
 static u64 check(struct region *r, u64 *pages)
 {
 	struct ib_umem *umem = r->umem;
@@ -133,6 +232,8 @@ static u64 check(struct region *r, u64 *pages)
 	u64 wrong = 0, offset = 0;
 	struct page *page;
 
+	if (r->dmabuf)
+		return check_dmabuf(r, pages);
 	*pages = 0;
 	ib_umem_for_each_page(umem, &iter, page) {
 		u64 in_page = *pages ? 0 : ib_umem_offset(umem);
@@ -145,19 +246,76 @@ static u64 check(struct region *r, u64 *pages)
 	}
 	return wrong;
 }
+
+/* Pages of the region that the device can still reach, behind an IOMMU */
+static u64 still_mapped(struct region *r)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu->dev);
+	u64 mapped = 0, offset;
+
+	if (!r->blocks || !domain || domain->type == IOMMU_DOMAIN_IDENTITY)
+		return 0;
+	for (offset = 0; offset < r->umem->length; offset += PAGE_SIZE)
+		if (iommu_iova_to_phys(domain, device_addr(r, offset)))
+			mapped++;
+	return mapped;
+}
 #else
 static u64 check(struct region *r, u64 *pages)
 {
 	*pages = ib_umem_num_pages(r->umem);
 	return 0;
 }
+
+static u64 still_mapped(struct region *r)
+{
+	return 0;
+}
 #endif
+
+/* What the device is to know: the blocks of the best size */
+static int make_table(struct region *r)
+{
+	struct ib_block_iter biter;
+	size_t n = 0, nr;
+
+	r->pgsz = ib_umem_find_best_pgsz(r->umem, r->pgsz_bitmap, r->iova);
+	if (!r->pgsz)
+		return -EOPNOTSUPP;
+	nr = ib_umem_num_dma_blocks(r->umem, r->pgsz);
+	r->blocks = kvmalloc_array(nr, sizeof(*r->blocks), GFP_KERNEL);
+	if (!r->blocks)
+		return -ENOMEM;
+	rdma_umem_for_each_dma_block(r->umem, &biter, r->pgsz) {
+		if (n < nr)
+			r->blocks[n] = rdma_block_iter_dma_address(&biter);
+		n++;
+	}
+	if (n == nr)
+		return 0;
+	kvfree(r->blocks);
+	r->blocks = NULL;
+	return -EPROTO;
+}
+
+/* With the lock of the buffer: what moved is mapped again, where it is now. */
+static int fault(struct region *r)
+{
+	int ret;
+
+	if (r->revoked)
+		return -ENODEV;
+	if (!r->dynamic)
+		return 0;
+	ret = ib_umem_dmabuf_map_pages(r->dmabuf);
+	if (!ret && !r->blocks)
+		ret = make_table(r);
+	return ret;
+}
 
 static int reg(struct region *r, struct umem_test *t)
 {
-	struct ib_block_iter biter;
 	struct ib_umem *umem;
-	size_t n = 0, nr;
 	int ret;
 
 	if (r->umem)
@@ -166,57 +324,59 @@ static int reg(struct region *r, struct umem_test *t)
 		mutex_lock(&edu_lock);
 		ret = dma_set_mask(&edu->dev, DMA_BIT_MASK(24));
 		if (!ret)
-			ret = get(t, &umem);
+			ret = get(r, t, &umem);
 		dma_set_mask(&edu->dev, DMA_BIT_MASK(64));
 		mutex_unlock(&edu_lock);
 	} else {
-		ret = get(t, &umem);
+		ret = get(r, t, &umem);
 	}
 	if (ret)
 		return ret;
 	r->umem = umem;
-	t->bytes = bytes_kept(umem);
-#ifdef HAVE_UMEM_PHYRS
-	t->nr_phyrs = umem->nr_phyrs;
-	t->nr_ranges = umem->nr_ranges;
-#endif
-	if (!(t->flags & UMEM_TEST_VIRT)) {
-		r->pgsz = ib_umem_find_best_pgsz(umem, t->pgsz_bitmap, t->iova);
-		if (!r->pgsz) {
-			release(r);
-			return -EOPNOTSUPP;
-		}
-		nr = ib_umem_num_dma_blocks(umem, r->pgsz);
-		r->blocks = kvmalloc_array(nr, sizeof(*r->blocks), GFP_KERNEL);
-		if (!r->blocks) {
-			release(r);
-			return -ENOMEM;
-		}
-		rdma_umem_for_each_dma_block(umem, &biter, r->pgsz) {
-			if (n < nr)
-				r->blocks[n] = rdma_block_iter_dma_address(&biter);
-			n++;
-		}
-		if (n != nr) {
-			release(r);
-			return -EPROTO;
-		}
-		t->pgsz = r->pgsz;
-		t->nr_blocks = nr;
+	r->pgsz_bitmap = t->pgsz_bitmap;
+	r->iova = t->iova;
+	if (t->flags & UMEM_TEST_DMABUF)
+		r->dmabuf = to_ib_umem_dmabuf(umem);
+	buffer_lock(r);
+	if (t->flags & UMEM_TEST_DYNAMIC) {
+		r->dynamic = true;
+		r->dmabuf->private = r;
+		ret = fault(r);
+	} else if (!(t->flags & UMEM_TEST_VIRT)) {
+		ret = make_table(r);
 	}
-	t->wrong = check(r, &t->nr_pages);
-	return 0;
+	if (!ret) {
+		t->bytes = bytes_kept(umem);
+#ifdef HAVE_UMEM_PHYRS
+		t->nr_phyrs = umem->nr_phyrs;
+		t->nr_ranges = umem->nr_ranges;
+#endif
+		t->pgsz = r->pgsz;
+		t->nr_blocks = r->blocks ? ib_umem_num_dma_blocks(umem, r->pgsz) : 0;
+		t->wrong = check(r, &t->nr_pages);
+	}
+	buffer_unlock(r);
+	if (ret)
+		release(r);
+	return ret;
 }
 
 /* Where in the region edu is to write its pattern, in pieces at page boundaries */
-static int dma_write(struct region *r, u64 offset)
+static int dma_write(struct region *r, struct umem_test *t)
 {
-	u64 done, len;
-	int ret = 0;
+	u64 offset = t->offset, done, len;
+	int ret;
 
-	if (!r->blocks || offset > r->umem->length ||
+	if (offset > r->umem->length ||
 	    r->umem->length - offset < UMEM_TEST_PATTERN)
 		return -EINVAL;
+	buffer_lock(r);
+	ret = fault(r);
+	if (!ret && !r->blocks)
+		ret = -EINVAL;
+	if (ret)
+		goto out;
+	t->wrong = check(r, &t->nr_pages);
 	mutex_lock(&edu_lock);
 	for (done = 0; done < UMEM_TEST_PATTERN && !ret; done += len) {
 		len = min(UMEM_TEST_PATTERN - done, PAGE_SIZE -
@@ -225,6 +385,8 @@ static int dma_write(struct region *r, u64 offset)
 			      len, 2);
 	}
 	mutex_unlock(&edu_lock);
+out:
+	buffer_unlock(r);
 	return ret;
 }
 
@@ -252,7 +414,7 @@ static int bench(struct region *r, struct umem_test *t)
 	int ret;
 
 	start = ktime_get_ns();
-	ret = get(t, &umem);
+	ret = get(r, t, &umem);
 	t->reg_ns = ktime_get_ns() - start;
 	if (ret)
 		return ret;
@@ -286,13 +448,19 @@ static long umem_test_ioctl(struct file *file, unsigned int cmd,
 		ret = 0;
 		break;
 	case UMEM_TEST_WRITE:
-		ret = dma_write(r, t.offset);
+		ret = dma_write(r, &t);
 		break;
 	case UMEM_TEST_COPY:
 		ret = copy_from(r, &t);
 		break;
 	case UMEM_TEST_BENCH:
 		ret = bench(r, &t);
+		break;
+	case UMEM_TEST_MAPPED:
+		buffer_lock(r);
+		t.nr_pages = still_mapped(r);
+		buffer_unlock(r);
+		ret = 0;
 		break;
 	default:
 		ret = -ENOTTY;

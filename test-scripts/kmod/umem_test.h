@@ -19,12 +19,15 @@ struct umem_test {
 #define UMEM_TEST_DMABUF	1	/* flags */
 #define UMEM_TEST_VIRT		2	/* for a device without DMA */
 #define UMEM_TEST_NARROW	4	/* as if the device reached 16 MiB only */
+#define UMEM_TEST_DYNAMIC	8	/* dma-buf may move: mapped for each write */
+#define UMEM_TEST_REVOCABLE	16	/* dma-buf may be revoked, for good */
 
 #define UMEM_TEST_REG		_IOWR('u', 1, struct umem_test)
 #define UMEM_TEST_RELEASE	_IOWR('u', 2, struct umem_test)
 #define UMEM_TEST_WRITE		_IOWR('u', 3, struct umem_test)
 #define UMEM_TEST_COPY		_IOWR('u', 4, struct umem_test)
 #define UMEM_TEST_BENCH		_IOWR('u', 5, struct umem_test)
+#define UMEM_TEST_MAPPED	_IOWR('u', 6, struct umem_test)	/* nr_pages still are */
 
 /* What the device writes */
 #define UMEM_TEST_PATTERN	64
