@@ -4,7 +4,8 @@
  *                          memory is forked, written to, split, collapsed,
  *                          migrated and unmapped. Direct I/O has to transfer the
  *                          right data; in the end as many pins were released as
- *                          taken. What else goes wrong, the kernel has to tell.
+ *                          taken, and huge pages were split and pages migrated.
+ *                          What else goes wrong, the kernel has to tell.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,7 +33,7 @@
 static char *area[2];		/* [0]: its contents matter; [1]: anything goes */
 static int gup, disk, splitter;
 static atomic_bool stop;
-static atomic_ulong pinned, refused, ios, forks, disturbed;
+static atomic_ulong pinned, refused, ios, wild_ios, forks, disturbed;
 static atomic_int failed;
 
 static unsigned long rnd(unsigned int *seed)
@@ -124,6 +125,31 @@ static void *io(void *arg)
 	return NULL;
 }
 
+/* Direct I/O with memory that is unmapped at any time, and what comes of it */
+static void *wild(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg;
+
+	while (!stop) {
+		size_t at = rnd(&seed) % (AREA / 512) * 512;
+		size_t len = 512 + rnd(&seed) % ((AREA - at) / 512) * 512;
+		bool write = rnd(&seed) % 2;
+		ssize_t n;
+
+		if (len > IO)
+			len = IO;
+		if (at + len > AREA)
+			len = AREA - at;
+		n = write ? pwrite(disk, area[1] + at, len, 8 * IO) : pread(disk, area[1] + at, len, 8 * IO);
+		if (n < 0 && errno != EFAULT && errno != ENOMEM) {
+			perror(write ? "wild write" : "wild read");
+			failed = 1;
+		}
+		wild_ios += n > 0;
+	}
+	return NULL;
+}
+
 static void *forker(void *arg)
 {
 	unsigned int seed = (uintptr_t)arg;
@@ -203,9 +229,24 @@ static void *disturb(void *arg)
 	return NULL;
 }
 
+static unsigned long event(const char *name)
+{
+	unsigned long n = 0, value;
+	char line[128], key[64];
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %lu", key, &value) == 2 && !strcmp(key, name))
+			n = value;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 int main(int argc, char **argv)
 {
-	void *(*const threads[])(void *) = { io, io, io, io, pin, pin, forker, disturb };
+	void *(*const threads[])(void *) = { io, io, io, io, wild, pin, pin, forker, disturb };
+	unsigned long splits = event("thp_split_page"), migrations = event("pgmigrate_success");
 	pthread_t id[sizeof(threads) / sizeof(*threads)];
 	long long before = pins();
 	int seconds = 10;
@@ -244,8 +285,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(threads) / sizeof(*threads); i++)
 		pthread_join(id[i], NULL);
 
-	printf("%lu pinned, %lu refused, %lu I/Os verified, %lu forks, %lu times disturbed\n",
-	       pinned, refused, ios, forks, disturbed);
+	splits = event("thp_split_page") - splits;
+	migrations = event("pgmigrate_success") - migrations;
+	printf("%lu pinned, %lu refused, %lu I/Os verified, %lu wild ones, %lu forks, %lu times disturbed, "
+	       "%lu huge pages split, %lu pages migrated\n",
+	       pinned, refused, ios, wild_ios, forks, disturbed, splits, migrations);
 	for (int i = 0; i < 2; i++)
 		munmap(area[i], AREA);
 	usleep(200000);
@@ -253,5 +297,5 @@ int main(int argc, char **argv)
 		printf("%lld pins were not released\n", pins() - before);
 		failed = 1;
 	}
-	return failed || !pinned || !ios || !forks;
+	return failed || !pinned || !ios || !wild_ios || !forks || !splits || !migrations;
 }
