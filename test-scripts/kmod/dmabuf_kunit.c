@@ -1052,8 +1052,8 @@ static void attach_races(struct kunit *test)
 			   racers[i].refused);
 		KUNIT_EXPECT_EQ(test, racers[i].ret, 0);
 		KUNIT_EXPECT_GT(test, racers[i].maps, 20);
-		KUNIT_EXPECT_GT(test, racers[i].refused, 0);
 	}
+	KUNIT_EXPECT_GT(test, racers[0].refused + racers[1].refused, 0);
 	expect_idle(test, im);
 	KUNIT_EXPECT_TRUE(test, list_is_singular(&im->ex->dmabuf->attachments));
 	KUNIT_ASSERT_EQ(test, im_map(im, false), 0);
