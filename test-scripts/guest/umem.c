@@ -11,8 +11,8 @@
  * umem:cma    regions of a buffer of the CMA heap
  * umem:cycles  20,000 registrations and releases, of user memory, of the system
  *             heap and of udmabuf in turn
- * umem:bench  instructions to register and to release 1 GiB, and the bytes that
- *             are kept of it
+ * umem:bench  instructions to register and to release 1 GiB of memory, and of the
+ *             system heap, and the bytes that are kept of it
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -661,43 +661,58 @@ static void allocations_fail(void)
 	}
 }
 
+static int bench_one(const char *name, struct umem_test *how)
+{
+	uint64_t least[2] = { -1, -1 }, sum[2] = { 0 };
+	struct umem_test t;
+
+	for (int run = 0; run < 5; run++) {
+		t = *how;
+		if (ioctl(dev, UMEM_TEST_BENCH, &t)) {
+			printf("%s: %m\n", name);
+			return 1;
+		}
+		sum[0] += t.reg_ns;
+		sum[1] += t.release_ns;
+		least[0] = t.reg_ns < least[0] ? t.reg_ns : least[0];
+		least[1] = t.release_ns < least[1] ? t.release_ns : least[1];
+	}
+	printf("bench\tumem %s: register\t%llu\t%.0f\tinstructions\n", name,
+	       (unsigned long long)least[0], sum[0] / 5.0);
+	printf("bench\tumem %s: release\t%llu\t%.0f\tinstructions\n", name,
+	       (unsigned long long)least[1], sum[1] / 5.0);
+	printf("bench\tumem %s: kept\t%llu\t%llu\tbytes\n", name,
+	       (unsigned long long)t.bytes, (unsigned long long)t.bytes);
+	return 0;
+}
+
 static int bench(void)
 {
 	static const struct {
 		const char *name;
 		size_t len;
 	} loads[] = { { "small 64M", 64 * MIB }, { "thp 1G", GIB }, { "hugetlb 1G", GIB }, { "1 page", PAGE } };
+	struct dma_heap_allocation_data heap = { .len = GIB, .fd_flags = O_RDWR | O_CLOEXEC };
 
 	for (unsigned int i = 0; i < 4; i++) {
 		char *p = i == 0 || i == 3 ? small(NULL, loads[i].len) : i == 1 ? thp(NULL, GIB) :
 			  hugetlb(NULL, GIB, 30);
-		uint64_t least[2] = { -1, -1 }, sum[2] = { 0 };
-		struct umem_test t;
+		struct umem_test t = { .addr = (uintptr_t)p, .len = loads[i].len, .access = WRITABLE };
 
 		if (!p) {
 			printf("no memory for %s\n", loads[i].name);
 			return 1;
 		}
-		for (int run = 0; run < 5; run++) {
-			t = (struct umem_test){ .addr = (uintptr_t)p, .len = loads[i].len, .access = WRITABLE };
-			if (ioctl(dev, UMEM_TEST_BENCH, &t)) {
-				printf("%s: %m\n", loads[i].name);
-				return 1;
-			}
-			sum[0] += t.reg_ns;
-			sum[1] += t.release_ns;
-			least[0] = t.reg_ns < least[0] ? t.reg_ns : least[0];
-			least[1] = t.release_ns < least[1] ? t.release_ns : least[1];
-		}
-		printf("bench\tumem %s: register\t%llu\t%.0f\tinstructions\n", loads[i].name,
-		       (unsigned long long)least[0], sum[0] / 5.0);
-		printf("bench\tumem %s: release\t%llu\t%.0f\tinstructions\n", loads[i].name,
-		       (unsigned long long)least[1], sum[1] / 5.0);
-		printf("bench\tumem %s: kept\t%llu\t%llu\tbytes\n", loads[i].name,
-		       (unsigned long long)t.bytes, (unsigned long long)t.bytes);
+		if (bench_one(loads[i].name, &t))
+			return 1;
 		munmap(p, loads[i].len);
 	}
-	return 0;
+	if (ioctl(open("/dev/dma_heap/system", O_RDWR), DMA_HEAP_IOCTL_ALLOC, &heap)) {
+		printf("system heap: %m\n");
+		return 1;
+	}
+	return bench_one("heap 1G", &(struct umem_test){ .fd = heap.fd, .flags = UMEM_TEST_DMABUF, .len = GIB,
+							 .access = WRITABLE });
 }
 
 /* For kmemleak, and for whoever counts pins */

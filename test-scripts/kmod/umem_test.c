@@ -129,9 +129,18 @@ static u64 bytes_of(const void *p, size_t size)
 static u64 bytes_kept(struct ib_umem *umem)
 {
 #ifdef HAVE_UMEM_PHYRS
+	if (umem->is_dmabuf) {
+		struct ib_umem_dmabuf *d = to_ib_umem_dmabuf(umem);
+
+		return bytes_of(d->map.ranges, d->map.nr * sizeof(*d->map.ranges)) +
+		       bytes_of(umem->ranges, umem->nr_ranges * sizeof(*umem->ranges));
+	}
 	return bytes_of(umem->phyrs, umem->nr_phyrs * sizeof(*umem->phyrs)) +
 	       bytes_of(umem->ranges, umem->nr_ranges * sizeof(*umem->ranges));
 #else
+	if (umem->is_dmabuf)
+		return to_ib_umem_dmabuf(umem)->sgt->orig_nents *
+		       sizeof(struct scatterlist);
 	/* whole chunks, each of which but the last has an entry for the link */
 	return umem->sgt_append.total_nents * sizeof(struct scatterlist);
 #endif
