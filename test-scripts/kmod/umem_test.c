@@ -48,7 +48,8 @@ static struct ib_device *dma_dev, *virt_dev;
 static void __iomem *bar;
 static u8 *pattern;
 static dma_addr_t pattern_dma;
-static DEFINE_MUTEX(edu_lock);
+static DEFINE_MUTEX(edu_lock);	/* below that of a dma-buf */
+static DEFINE_MUTEX(mask_lock);	/* edu's mask; above mmap_lock */
 
 static int edu_dma(u64 from, u64 to, u64 bytes, u64 direction)
 {
@@ -330,12 +331,12 @@ static int reg(struct region *r, struct umem_test *t)
 	if (r->umem)
 		return -EBUSY;
 	if (t->flags & UMEM_TEST_NARROW) {
-		mutex_lock(&edu_lock);
+		mutex_lock(&mask_lock);
 		ret = dma_set_mask(&edu->dev, DMA_BIT_MASK(24));
 		if (!ret)
 			ret = get(r, t, &umem);
 		dma_set_mask(&edu->dev, DMA_BIT_MASK(64));
-		mutex_unlock(&edu_lock);
+		mutex_unlock(&mask_lock);
 	} else {
 		ret = get(r, t, &umem);
 	}
