@@ -605,8 +605,8 @@ static void allocations_fail(void)
 {
 	static const char *const names[] = { "user memory, without DMA", "user memory", "system heap" };
 	struct dma_heap_allocation_data heap = { .len = 64 * PAGE, .fd_flags = O_RDWR | O_CLOEXEC };
-	char *p = small(NULL, 4 * MIB), text[16];
-	struct umem_test t = { .addr = (uintptr_t)p, .len = 4 * MIB, .pgsz_bitmap = ALL_SIZES,
+	char *p = small(NULL, 64 * PAGE), text[16];
+	struct umem_test t = { .addr = (uintptr_t)p, .len = 64 * PAGE, .pgsz_bitmap = ALL_SIZES,
 			       .iova = (uintptr_t)p, .access = WRITABLE };
 	int fd = open("/proc/thread-self/fail-nth", O_RDWR), n;
 
