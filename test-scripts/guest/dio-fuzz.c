@@ -3,9 +3,11 @@
  * dio-fuzz:DISK[:SECONDS]  direct I/O at random on the disk, then on ext4 and on
  *                          xfs on it: vectors of any number, length and
  *                          alignment that the disk takes, from small, huge,
- *                          shared and never touched memory. A copy in memory
- *                          tells what has to be read. In the end as many pins
- *                          were released as taken.
+ *                          shared and never touched memory. The files are
+ *                          written, sparse and allocated only; they get holes,
+ *                          and are cut and written beyond their end. A copy in
+ *                          memory tells what has to be read. In the end as many
+ *                          pins were released as taken.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,8 +32,13 @@
 #define AREA		(4 * MIB)	/* of each kind of memory */
 #define MAX_VECS	24
 
+struct target {
+	int fd;
+	char *shadow;		/* what has to be in it */
+	bool file;		/* and not a disk */
+};
+
 static char *areas[5];
-static char *shadow;
 static unsigned int block, memory_align;
 
 static char *map(size_t size, int flags)
@@ -119,23 +126,36 @@ static size_t vectors(struct iovec *v, int *n)
 	return total;
 }
 
-static int run(const char *what, int fd, int seconds)
+/* Makes a hole somewhere, or zeroes that are allocated only. */
+static int unwrite(struct target *t)
+{
+	int mode = random() % 2 ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
+	size_t from = random() % SPAN, len = 1 + random() % (SPAN - from);
+
+	if (random() % 2 && len > 65536)
+		len = 1 + random() % 65536;
+	memset(t->shadow + from, 0, len);
+	return fallocate(t->fd, mode, from, len);
+}
+
+static int resize(struct target *t, size_t size)
+{
+	memset(t->shadow + size, 0, SPAN - size);
+	return ftruncate(t->fd, size);
+}
+
+static int run(const char *what, struct target *targets, int nr_targets, int seconds)
 {
 	struct timespec start, now;
-	unsigned long n = 0, bytes = 0;
+	unsigned long n = 0, bytes = 0, changes = 0;
 
-	for (size_t i = 0; i < SPAN; i++)
-		shadow[i] = i * 31 >> 7;
-	if (pwrite(fd, shadow, SPAN, 0) != (ssize_t)SPAN) {
-		perror(what);
-		return 1;
-	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	do {
+		struct target *t = &targets[random() % nr_targets];
 		struct iovec v[MAX_VECS];
 		off_t pos;
 		size_t total, done = 0;
-		bool write = random() % 2;
+		bool write = random() % 2, cut = false;
 		ssize_t ret;
 		int nr;
 
@@ -149,11 +169,19 @@ static int run(const char *what, int fd, int seconds)
 			printf("%s: %zu bytes are too many\n", what, total);
 			return 1;
 		}
+		if (t->file && random() % 8 == 0) {
+			cut = write && random() % 2;
+			if (cut ? resize(t, random() % (pos + 1)) : unwrite(t)) {
+				printf("%s: a file cannot be changed: %s\n", what, strerror(errno));
+				return 1;
+			}
+			changes++;
+		}
 		if (write)
 			for (int i = 0; i < nr; i++)
 				for (size_t k = 0; k + 8 <= v[i].iov_len; k += 8)
 					*(uint64_t *)((char *)v[i].iov_base + k) = random() * n + k;
-		ret = write ? pwritev(fd, v, nr, pos) : preadv(fd, v, nr, pos);
+		ret = write ? pwritev(t->fd, v, nr, pos) : preadv(t->fd, v, nr, pos);
 		if (ret < 0) {
 			printf("%s: %s of %d vectors, %zu bytes: %s\n", what,
 			       write ? "write" : "read", nr, total, strerror(errno));
@@ -163,13 +191,18 @@ static int run(const char *what, int fd, int seconds)
 			size_t len = v[i].iov_len < ret - done ? v[i].iov_len : ret - done;
 
 			if (write) {
-				memcpy(shadow + pos + done, v[i].iov_base, len);
-			} else if (memcmp(shadow + pos + done, v[i].iov_base, len)) {
-				printf("%s: read wrong data into vector %d of %d, %zu bytes at %p, file at %lld\n",
-				       what, i, nr, len, v[i].iov_base, (long long)(pos + done));
+				memcpy(t->shadow + pos + done, v[i].iov_base, len);
+			} else if (memcmp(t->shadow + pos + done, v[i].iov_base, len)) {
+				printf("%s: read wrong data into vector %d of %d, %zu bytes at %p, file %td at %lld\n",
+				       what, i, nr, len, v[i].iov_base, t - targets,
+				       (long long)(pos + done));
 				return 1;
 			}
 			done += len;
+		}
+		if (cut && ftruncate(t->fd, SPAN)) {
+			perror(what);
+			return 1;
 		}
 		n++;
 		bytes += ret;
@@ -177,21 +210,35 @@ static int run(const char *what, int fd, int seconds)
 	} while (now.tv_sec - start.tv_sec < seconds);
 
 	/* What all the writes left, through one buffer. */
-	for (size_t i = 0; i < SPAN; i += AREA) {
-		if (pread(fd, areas[1], AREA, i) != (ssize_t)AREA ||
-		    memcmp(areas[1], shadow + i, AREA)) {
-			printf("%s: wrong data in the end\n", what);
-			return 1;
+	for (int k = 0; k < nr_targets; k++) {
+		for (size_t i = 0; i < SPAN; i += AREA) {
+			if (pread(targets[k].fd, areas[1], AREA, i) != (ssize_t)AREA ||
+			    memcmp(areas[1], targets[k].shadow + i, AREA)) {
+				printf("%s: wrong data in the end of file %d\n", what, k);
+				return 1;
+			}
 		}
 	}
-	printf("%s: %lu vectored I/Os, %lu MiB verified\n", what, n, bytes >> 20);
-	return 0;
+	printf("%s: %lu vectored I/Os, %lu MiB verified", what, n, bytes >> 20);
+	if (targets[0].file)
+		printf(", %lu holes and cuts", changes);
+	printf("\n");
+	return targets[0].file && !changes;
 }
 
-static int on_file_system(const char *type, const char *mkfs, const char *disk, int seconds)
+static int fill(struct target *t)
 {
+	for (size_t i = 0; i < SPAN; i++)
+		t->shadow[i] = i * 31 >> 7;
+	return pwrite(t->fd, t->shadow, SPAN, 0) != (ssize_t)SPAN;
+}
+
+static int on_file_system(const char *type, const char *mkfs, const char *disk,
+			  struct target *targets, int seconds)
+{
+	static const char *const names[] = { "/mnt/written", "/mnt/sparse", "/mnt/allocated" };
 	char command[256];
-	int fd, ret;
+	int ret = 0;
 
 	snprintf(command, sizeof(command), "%s %s >/tmp/mkfs 2>&1 || { cat /tmp/mkfs; false; }", mkfs, disk);
 	mkdir("/mnt", 0755);
@@ -199,21 +246,29 @@ static int on_file_system(const char *type, const char *mkfs, const char *disk, 
 		printf("%s: cannot be made\n", type);
 		return 1;
 	}
-	fd = open("/mnt/file", O_RDWR | O_CREAT | O_DIRECT, 0600);
-	if (fd < 0) {
-		perror(type);
-		return 1;
+	for (int i = 0; i < 3; i++) {
+		struct target *t = &targets[i];
+
+		t->file = true;
+		t->fd = open(names[i], O_RDWR | O_CREAT | O_DIRECT, 0600);
+		if (t->fd < 0 || resize(t, 0) || ftruncate(t->fd, SPAN) ||
+		    (i == 0 && fill(t)) || (i == 2 && fallocate(t->fd, 0, 0, SPAN))) {
+			perror(names[i]);
+			return 1;
+		}
 	}
-	ret = run(type, fd, seconds);
-	close(fd);
+	ret = run(type, targets, 3, seconds);
+	for (int i = 0; i < 3; i++)
+		close(targets[i].fd);
 	return ret | (umount("/mnt") ? 1 : 0);
 }
 
 int main(int argc, char **argv)
 {
 	long long before = pins();
+	struct target targets[3] = {};
 	char disk[64], *arg, path[128];
-	int seconds = 5, fd, failed;
+	int seconds = 5, failed;
 	unsigned int seed = time(NULL);
 	FILE *f;
 
@@ -227,8 +282,8 @@ int main(int argc, char **argv)
 	srandom(seed);
 	printf("seed %u\n", seed);
 	snprintf(disk, sizeof(disk), "/dev/%s", argv[1]);
-	fd = open(disk, O_RDWR | O_DIRECT);
-	if (fd < 0 || ioctl(fd, BLKSSZGET, &block)) {
+	targets[0].fd = open(disk, O_RDWR | O_DIRECT);
+	if (targets[0].fd < 0 || ioctl(targets[0].fd, BLKSSZGET, &block)) {
 		perror(disk);
 		return 1;
 	}
@@ -244,15 +299,21 @@ int main(int argc, char **argv)
 		memory_align = 8;	/* the pattern's words */
 	printf("%s: blocks of %u bytes, memory aligned to %u\n", disk, block, memory_align);
 
-	shadow = map(SPAN + 2 * MIB, MAP_PRIVATE | MAP_ANONYMOUS);
-	if (!shadow || make_areas()) {
-		printf("no memory\n");
+	for (int i = 0; i < 3; i++) {
+		targets[i].shadow = map(SPAN, MAP_PRIVATE | MAP_ANONYMOUS);
+		if (!targets[i].shadow) {
+			printf("no memory\n");
+			return 1;
+		}
+	}
+	if (make_areas() || fill(&targets[0])) {
+		printf("no memory, or no disk\n");
 		return 1;
 	}
-	failed = run(disk, fd, seconds);
-	close(fd);
-	failed |= on_file_system("ext4", "/sbin/mke2fs -q -F -t ext4", disk, seconds);
-	failed |= on_file_system("xfs", "/sbin/mkfs.xfs -q -f", disk, seconds);
+	failed = run(disk, targets, 1, seconds);
+	close(targets[0].fd);
+	failed |= on_file_system("ext4", "/sbin/mke2fs -q -F -t ext4", disk, targets, seconds);
+	failed |= on_file_system("xfs", "/sbin/mkfs.xfs -q -f", disk, targets, seconds);
 
 	usleep(200000);
 	if (pins() != before) {
