@@ -738,6 +738,52 @@ static void bad_lists(struct kunit *test)
 	expect_idle(test, im);
 }
 
+/*
+ * IOVA space is cut by the limits of the device into more DMA ranges than there
+ * are ranges; those of the next segments need their room all the same.
+ */
+static void segments_keep_apart(struct kunit *test)
+{
+	struct importer *im = need(test, MIXED);
+	unsigned int was = dma_get_max_seg_size(&edu->dev), i;
+	struct mixture *mix = &im->ex->mix[0];
+	int ret;
+
+	memset(mix, 0, sizeof(*mix));
+	add(im->ex, mix, false, 0, 5);
+	add(im->ex, mix, false, 10, 5);
+	for (i = 0; i < NR_PAGES - 10; i++)
+		add(im->ex, mix, true, 2 * i, 1);
+	dma_set_max_seg_size(&edu->dev, PAGE_SIZE);
+	ret = im_map(im, false);
+	dma_set_max_seg_size(&edu->dev, was);
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	verify(test, im, 5);
+}
+
+/* Entries are joined as far as the device takes them; a range stays whole. */
+static void table_joins_as_far(struct kunit *test)
+{
+	struct importer *im = need(test, RAM_ONLY);
+	unsigned int was = dma_get_max_seg_size(&edu->dev), i;
+	struct mixture *mix = &im->ex->mix[0];
+	struct scatterlist *sg;
+	int ret;
+
+	memset(mix, 0, sizeof(*mix));
+	for (i = 0; i < 16; i++)
+		add(im->ex, mix, false, i, 1);
+	add(im->ex, mix, false, 20, NR_PAGES - 16);
+	dma_set_max_seg_size(&edu->dev, 4 * PAGE_SIZE);
+	ret = im_map(im, true);
+	dma_set_max_seg_size(&edu->dev, was);
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	KUNIT_EXPECT_LT(test, im->sgt->orig_nents, 16 + 1);
+	for_each_sgtable_sg(im->sgt, sg, i)
+		KUNIT_EXPECT_LE(test, sg->length, (NR_PAGES - 16) * PAGE_SIZE);
+	verify(test, im, 6);
+}
+
 static void no_peer2peer(struct kunit *test)
 {
 	struct importer *im = need_as(test, MIXED, &ex_ops, &no_peer_ops);
@@ -1177,6 +1223,8 @@ static struct kunit_case dmabuf_cases[] = {
 	KUNIT_CASE(table_has_pages),
 	KUNIT_CASE(ranges_of_old_exporter),
 	KUNIT_CASE(bad_lists),
+	KUNIT_CASE(segments_keep_apart),
+	KUNIT_CASE(table_joins_as_far),
 	KUNIT_CASE(no_peer2peer),
 	KUNIT_CASE(peer_out_of_reach),
 	KUNIT_CASE(static_importer),
