@@ -178,6 +178,24 @@ base_source() {
 	echo "$source"
 }
 
+# bench_kernel base|patched|FOLDER: prints where that kernel is built.
+bench_kernel() {
+	case $1 in
+	base)
+		scripts/tree
+		scripts/build -s "$(base_source)" -o base-x86_64 x86_64
+		;;
+	patched)
+		scripts/tree
+		scripts/build x86_64
+		;;
+	*)
+		[ -d "$1" ] || die "there is no folder '$1'" "name a folder with a built kernel, 'base' or 'patched'"
+		echo "$1"
+		;;
+	esac
+}
+
 # part_fragments ARCH: the fragments of config/parts/ that apply to the kernel
 # tree in the current folder: see scripts/build
 part_fragments() {

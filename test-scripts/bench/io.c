@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * io:DISK  instructions per direct I/O of the disk with that serial number, or
- *          of /dev/DISK. One I/O at a time, through libaio's system calls.
+ * io:DISK           instructions per direct I/O of the disk with that serial number,
+ *                   or of /dev/DISK. One I/O at a time, through libaio's system calls.
+ * io:DISK+WORKLOAD  only that one, without an end, for scripts/bench-functions
  *
  * Runs under QEMU's -icount shift=0, where the time stamp counter counts
  * instructions. A task that sleeps until its I/O ends would leave the CPU idle
@@ -239,12 +240,14 @@ static int check_clock(void)
 
 int main(int argc, char **argv)
 {
-	const char *disk = argc > 1 ? argv[1] : "";
+	char *disk = argc > 1 ? argv[1] : "", *only = strchr(disk, '+');
 	char *area[2] = { buffer(false), buffer(true) };
 	uint64_t size = 0;
 	int fd;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (only)
+		*only++ = '\0';
 	fd = find(disk);
 
 	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) || size < SPAN) {
@@ -259,8 +262,13 @@ int main(int argc, char **argv)
 		perror(disk);
 		return 1;
 	}
-	for (unsigned int n = 0; n < sizeof(workloads) / sizeof(*workloads); n++)
-		if (measure(fd, disk, &workloads[n], area[workloads[n].huge]))
-			return 1;
+	for (unsigned int n = 0; n < sizeof(workloads) / sizeof(*workloads); n++) {
+		if (only && strcmp(only, workloads[n].name))
+			continue;
+		do {
+			if (measure(fd, disk, &workloads[n], area[workloads[n].huge]))
+				return 1;
+		} while (only);
+	}
 	return 0;
 }

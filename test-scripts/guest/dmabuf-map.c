@@ -3,8 +3,8 @@
  * dmabuf-map  maps dma-bufs by iommufd for QEMU's edu device, which writes to
  *             all of them: a BAR of ivshmem in several ranges, exported by
  *             vfio-pci; the system heap; the CMA heap, if there is one; udmabuf.
- *             What arrives is compared.  Then the BAR is disabled, and nothing
- *             must arrive.
+ *             What arrives is compared.  Each allocation fails once, where the
+ *             kernel can.  Then the BAR is disabled, and nothing must arrive.
  * dmabuf-map:mixture  the same with the exporter of dmabuf_kunit.ko, which mixes
  *             memory and a BAR, and is revoked
  * dmabuf-map:import   what the device of dmabuf_kunit.ko, loaded before, writes
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/klog.h>
 #include <sys/wait.h>
+#include "pins.h"
 #include "vfio-peer.h"
 
 #define PAGE	((size_t)4096)
@@ -130,46 +131,68 @@ static void check_mmap(const char *what, int fd, size_t size)
 	munmap(p, size);
 }
 
-static void heap(const char *path, size_t size, bool wanted)
+static int new_heap(const char *path, size_t size)
 {
 	struct dma_heap_allocation_data data = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	int fd = open(path, O_RDWR);
+	int fd = open(path, O_RDWR), ret;
 
-	if (fd < 0) {
+	if (fd < 0)
+		return -1;
+	ret = ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &data);
+	close(fd);
+	return ret ? -1 : (int)data.fd;
+}
+
+static void heap(const char *path, size_t size, bool wanted)
+{
+	int fd;
+
+	if (access(path, F_OK)) {
 		if (wanted)
 			FAIL("no %s", path);
 		else
 			printf("     no %s\n", path);
 		return;
 	}
-	if (ioctl(fd, DMA_HEAP_IOCTL_ALLOC, &data)) {
+	fd = new_heap(path, size);
+	if (fd < 0) {
 		FAIL("%s: %s", path, strerror(errno));
 	} else {
-		check_mmap(path, data.fd, size);
-		close(data.fd);
+		check_mmap(path, fd, size);
+		close(fd);
 	}
-	close(fd);
+}
+
+static int new_udmabuf(const char *path, size_t size)
+{
+	static int memfd = -1;
+	struct udmabuf create = { .size = size };
+	int dev, fd;
+
+	if (memfd < 0) {
+		memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING);
+		if (ftruncate(memfd, 2 * MIB) || fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+			return -1;
+	}
+	create.memfd = memfd;
+	dev = open(path, O_RDWR);
+	if (dev < 0)
+		return -1;
+	fd = ioctl(dev, UDMABUF_CREATE, &create);
+	close(dev);
+	return fd;
 }
 
 static void udmabuf(size_t size)
 {
-	int dev = open("/dev/udmabuf", O_RDWR), memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING), fd;
-	struct udmabuf create = { .memfd = memfd, .size = size };
+	int fd = new_udmabuf("/dev/udmabuf", size);
 
-	if (dev < 0 || memfd < 0 || ftruncate(memfd, size) ||
-	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
-		FAIL("udmabuf: %s", strerror(errno));
-		return;
-	}
-	fd = ioctl(dev, UDMABUF_CREATE, &create);
 	if (fd < 0) {
 		FAIL("udmabuf: %s", strerror(errno));
 	} else {
 		check_mmap("udmabuf", fd, size);
 		close(fd);
 	}
-	close(memfd);
-	close(dev);
 }
 
 /* Ranges of the BAR, out of order and with holes; one of them twice */
@@ -223,6 +246,81 @@ static void bars(void)
 			check(what, fd, size, PAGE, size - 3 * PAGE, bar_page, &first);
 		close(fd);
 	}
+}
+
+static int new_bar(const char *path, size_t size)
+{
+	size_t is;
+	int fd = export_bar(0, 5, &is);
+
+	if (fd >= 0 && is != size)
+		FAIL("%s has %zu bytes", path, is);
+	return fd;
+}
+
+/* dma-bufs that there are */
+static int buffers(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "r");
+	char line[256];
+	int n = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "Total %d objects", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Each allocation of exporting and mapping a buffer fails once, until none is left to. */
+static void allocations_fail(const char *path, int (*new)(const char *path, size_t size), size_t size)
+{
+	int nth = open("/proc/thread-self/fail-nth", O_RDWR), exports = 0, maps = 0, n, left;
+	char text[16];
+
+	if (nth < 0) {
+		printf("     allocations do not fail in this kernel\n");
+		return;
+	}
+	for (n = 1; n < 2000; n++) {
+		int before = buffers(), fd, ret = 0, error;
+		long long pinned = pins();
+
+		snprintf(text, sizeof(text), "%d", n);
+		pwrite(nth, text, strlen(text), 0);
+		fd = new(path, size);
+		error = fd < 0 ? errno : 0;
+		if (fd >= 0)
+			ret = map_file(fd, 0, size, IOVA);
+		memset(text, 0, sizeof(text));
+		pread(nth, text, sizeof(text) - 1, 0);
+		left = atoi(text);
+		pwrite(nth, "0", 1, 0);
+
+		exports += fd < 0;
+		maps += !!ret;
+		/* iommufd lets its objects be missed, too. */
+		if ((error && error != ENOMEM) || (ret && ret != -ENOMEM && ret != -ENOENT))
+			FAIL("%s: allocation %d failed: %s", path, n, strerror(error ?: -ret));
+		if (fd >= 0 && !ret && (device_writes(IOVA, n) || unmap(size, IOVA)))
+			FAIL("%s: allocation %d failed, and the buffer is of no use", path, n);
+		if (ret && !unmap(size, IOVA))
+			FAIL("%s: allocation %d failed, and something is mapped", path, n);
+		if (fd >= 0)
+			close(fd);
+		if (buffers() != before || before < 0)
+			FAIL("%s: allocation %d failed: there are %d buffers, not %d", path, n, buffers(), before);
+		if (pins() != pinned)
+			FAIL("%s: allocation %d failed: %lld pins are left", path, n, pins() - pinned);
+		if (left) /* it was not reached */
+			break;
+	}
+	close(nth);
+	if (!exports || !maps || n == 2000)
+		FAIL("%s: of %d allocations %d and %d matter", path, n - 1, exports, maps);
+	else
+		printf("ok   %s: of %d allocations, %d take the buffer with them, and %d the mapping\n",
+		       path, n - 1, exports, maps);
 }
 
 /*
@@ -363,6 +461,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	bars();
+	system("/tests/fail-allocations");
+	allocations_fail("/dev/dma_heap/system", new_heap, MIB + 12 * PAGE);
+	allocations_fail("/dev/udmabuf", new_udmabuf, 4 * PAGE);
+	allocations_fail("BAR", new_bar, 15 * PAGE);
 	disable();
 	return bad;
 }
