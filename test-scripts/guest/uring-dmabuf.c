@@ -7,7 +7,8 @@
  *                   to be refused.
  * uring-dmabuf:bar  the same with a BAR of ivshmem, which vfio-pci exports, and
  *                   takes away while there is I/O
- * uring-dmabuf:none all disks refuse, as everything is bounced
+ * uring-dmabuf:none all disks refuse, as everything is bounced; with a scheduler,
+ *                   if there is one; and a zone takes other writes after that
  */
 #define _GNU_SOURCE
 #include <linux/dma-heap.h>
@@ -657,21 +658,56 @@ static void bars(void)
 	expect("dma-bufs that are left", objects(0), 0);
 }
 
+/* The word in brackets, which is in use, of a file of the disk's queue */
+static const char *queue_has(const char *disk, const char *file, const char *want)
+{
+	static char line[128];
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", disk, file);
+	fd = open(path, want ? O_RDWR : O_RDONLY);
+	if (fd >= 0 && want)
+		n = write(fd, want, strlen(want));	/* refused where it is not built in */
+	n = fd < 0 ? -1 : pread(fd, line, sizeof(line) - 1, 0);
+	if (fd >= 0)
+		close(fd);
+	line[n < 0 ? 0 : n] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
 static void none(void)
 {
-	static const char *const disk[] = { "/dev/nvme0n1", "/dev/vda", "/dev/vdb" };
-	int heap = heap_fd(MIB, O_RDWR);
+	static const char *const disk[] = { "nvme0n1", "vda", "vdb" };
+	int heap = heap_fd(MIB, O_RDWR), d;
+	char path[32];
 
 	expect("heap", reg_dmabuf(&ring, heap, 0, 0, MIB), 0);
 	for (int i = 0; i < 3; i++) {
-		int d = open(disk[i], O_RDWR | O_DIRECT);
-
-		expect(disk[i], one(&ring, IORING_OP_READ_FIXED, d, 0, MIB, BASE / 2), -EOPNOTSUPP);
-		expect(disk[i], one(&ring, IORING_OP_WRITE_FIXED, d, 0, PAGE, BASE / 2), -EOPNOTSUPP);
+		printf("# %s: schedulers: %s\n", disk[i], queue_has(disk[i], "scheduler", "mq-deadline"));
+		snprintf(path, sizeof(path), "/dev/%s", disk[i]);
+		d = open(path, O_RDWR | O_DIRECT);
+		expect(path, one(&ring, IORING_OP_READ_FIXED, d, 0, MIB, BASE / 2), -EOPNOTSUPP);
+		expect(path, one(&ring, IORING_OP_WRITE_FIXED, d, 0, PAGE, BASE / 2), -EOPNOTSUPP);
 		if (pread(d, plain, MIB, BASE / 2) != (ssize_t)MIB)
-			FAIL("ordinary I/O to %s: %s", disk[i], strerror(errno));
+			FAIL("ordinary I/O to %s: %s", path, strerror(errno));
 		close(d);
 	}
+
+	if (strcmp(queue_has("nvme1n1", "zoned", NULL), "host-managed")) {
+		printf("# there is no disk with zones\n");
+		return;
+	}
+	d = open("/dev/nvme1n1", O_RDWR | O_DIRECT);
+	for (int i = 0; i < 2; i++) {
+		expect("zone, write", one(&ring, IORING_OP_WRITE_FIXED, d, 0, PAGE, i * PAGE), -EOPNOTSUPP);
+		if (pwrite(d, plain, PAGE, i * PAGE) != (ssize_t)PAGE)
+			FAIL("ordinary write to the zone: %s", strerror(errno));
+		expect("zone, read", one(&ring, IORING_OP_READ_FIXED, d, 0, PAGE, 0), -EOPNOTSUPP);
+	}
+	close(d);
 }
 
 int main(int argc, char **argv)
