@@ -800,7 +800,11 @@ static void table_joins_as_far(struct kunit *test)
 	for (i = 0; i < 16; i++)
 		add(im->ex, mix, false, i, 1);
 	add(im->ex, mix, false, 20, NR_PAGES - 16);
-	dma_set_max_seg_size(&edu->dev, 4 * PAGE_SIZE);
+	/*
+	 * The last range is not cut, as exporters never did for a device.  DMA
+	 * debugging warns of that, on any kernel.
+	 */
+	dma_set_max_seg_size(&edu->dev, (IS_ENABLED(CONFIG_DMA_API_DEBUG) ? 8 : 4) * PAGE_SIZE);
 	ret = im_map(im, true);
 	dma_set_max_seg_size(&edu->dev, was);
 	KUNIT_ASSERT_EQ(test, ret, 0);
