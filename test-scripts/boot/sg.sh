@@ -16,7 +16,7 @@ sg() { # MACHINE SCENARIO DISK...
 		lsi53c810) args+=(-device 'lsi53c810,id=b2' -device 'scsi-hd,drive=lsi53c810,bus=b2.0') tests+=,verify:raw@sym53c8xx ;;
 		megasas) args+=(-device 'megasas,id=b3' -device 'scsi-hd,drive=megasas,bus=b3.0') tests+=,verify:raw@megaraid_sas ;;
 		megasas-gen2) args+=(-device 'megasas-gen2,id=b4' -device 'scsi-hd,drive=megasas-gen2,bus=b4.0') ;;
-		vscsi) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=vscsi,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;
+		spapr) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=spapr,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;
 		esac
 	done
 	qemu/run -t $((TIMEOUT - 30)) -o "$run" -q "${args[*]}" "$machine" "$scenario" "${tests#,}" >"$run/log" || rc=1
