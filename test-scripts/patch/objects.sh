@@ -14,29 +14,46 @@ objects_of_series() {
 	} | grep -vE '^(tools|scripts|samples|Documentation|rust)/' | sed 's/\.c$/.o/' | sort -u
 }
 
+# in_config OBJECT: not if its makefile names a symbol that is off
+in_config() {
+	local symbol
+	symbol=$(grep -hE "[[:space:]]${1##*/}([[:space:]]|\$)" "$check_src/${1%/*}/Makefile" | grep -oE 'CONFIG_[A-Z0-9_]+' | head -n 1)
+	[ -z "$symbol" ] || grep -qE "^$symbol=[ym]" "$objects/.config"
+}
+
 objects_test() { # PATTERN
-	local objs o bad=0 n
+	local objs old=() new=() o bad=0 n
 	need_series && need_check_src || return
 	src_checkout "${commits[-1]}" && check_objects all || return
 	for o in $check_wanted; do
 		grep -qx "$o" "$objects/.config" || { fail "allmodconfig for $check_arch has no $o"; return; }
 	done
 	mapfile -t objs < <(objects_of_series "$1")
-	step "compiling ${#objs[@]} objects for $check_arch"
+	for o in "${objs[@]}"; do
+		if src_git cat-file -e "$base:${o%.o}.c" 2>/dev/null; then
+			old+=("$o")
+		elif in_config "$o"; then
+			new+=("$o")
+		fi
+	done
+	# What the base cannot build is of another architecture, or needs what this one has not
+	src_checkout "$base"
+	step "compiling ${#old[@]} objects of the base for $check_arch"
+	compile "$dir/before.log" "${old[@]}"
+	said "$dir/before.log" | uniq >"$dir/before" || true
+	mapfile -t objs < <(built "${old[@]}")
+	objs+=("${new[@]}")
+	src_checkout "${commits[-1]}"
+	step "compiling ${#objs[@]} objects of the series"
 	compile "$dir/after.log" "${objs[@]}"
-	n=$(built "${objs[@]}" | wc -l)
 	said "$dir/after.log" | uniq >"$dir/after" || true
-	: >"$dir/before"
-	if [ -s "$dir/after" ]; then
-		src_checkout "$base"
-		step "compiling them on the base"
-		compile "$dir/before.log" "${objs[@]}"
-		said "$dir/before.log" | uniq >"$dir/before" || true
-		src_checkout "${commits[-1]}"
-	fi
 	comm -13 "$dir/before" "$dir/after" >"$dir/new"
+	for o in $(unbuilt "${objs[@]}"); do
+		echo "$o does not compile" >>"$dir/new"
+	done
 	[ ! -s "$dir/new" ] || { cat "$dir/new"; bad=1; }
-	note "$check_arch: $n of ${#objs[@]} objects compiled, the others are not in its allmodconfig; $(wc -l <"$dir/new") new warnings, $(wc -l <"$dir/before") old ones"
+	n=$(built "${objs[@]}" | wc -l)
+	note "$check_arch: $n objects compiled, the others are not in its allmodconfig; $(wc -l <"$dir/new") new warnings, $(wc -l <"$dir/before") old ones"
 	[ "$n" -gt 0 ] || { fail "nothing was compiled"; return; }
 	[ $bad = 0 ] || fail "new warnings: $(head -n 1 "$dir/new" | cut -c1-160)"
 }
