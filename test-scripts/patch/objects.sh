@@ -14,11 +14,14 @@ objects_of_series() {
 	} | grep -vE '^(tools|scripts|samples|Documentation|rust)/' | sed 's/\.c$/.o/' | sort -u
 }
 
-# in_config OBJECT: not if its makefile names a symbol that is off
+# in_config OBJECT: not if its makefile names a symbol that is off, for it or for all it has
 in_config() {
-	local symbol
-	symbol=$(grep -hE "[[:space:]]${1##*/}([[:space:]]|\$)" "$check_src/${1%/*}/Makefile" | grep -oE 'CONFIG_[A-Z0-9_]+' | head -n 1)
-	[ -z "$symbol" ] || grep -qE "^$symbol=[ym]" "$objects/.config"
+	local makefile=$check_src/${1%/*}/Makefile all symbol
+	all=$(grep -oE '^obj-\$\(CONFIG_[A-Z0-9_]+' "$makefile" | sort -u)
+	[ "$(wc -w <<<"$all")" = 1 ] || all=
+	for symbol in ${all#*(} $(grep -E "[[:space:]]${1##*/}([[:space:]]|\$)" "$makefile" | grep -oE 'CONFIG_[A-Z0-9_]+'); do
+		grep -qE "^$symbol=[ym]" "$objects/.config" || return
+	done
 }
 
 objects_test() { # PATTERN
