@@ -13,7 +13,13 @@ sg() { # MACHINE SCENARIO DISK...
 		sd) args+=(-device sdhci-pci -device 'sd-card,drive=sd') tests+=,verify:raw@mmcblk,mmc-test ;;
 		ahci) args+=(-device 'ich9-ahci,id=b0' -device 'ide-hd,drive=ahci,bus=b0.0') tests+=,verify:raw@ahci ;;
 		piix) args+=(-device 'piix3-ide,id=b1' -device 'ide-hd,drive=piix,bus=b1.0') tests+=,verify:raw@ata_piix ;;
-		lsi53c810) args+=(-device 'lsi53c810,id=b2' -device 'scsi-hd,drive=lsi53c810,bus=b2.0') tests+=,verify:raw@sym53c8xx ;;
+		lsi53c810)
+			seq 1 500000 | head -c 3M >"$tmp/cd"
+			args+=(-device 'lsi53c810,id=b2' -device 'scsi-hd,drive=lsi53c810,bus=b2.0'
+				-drive "file=$tmp/cd,if=none,id=cd,format=raw,readonly=on" -device 'scsi-cd,drive=cd,bus=b2.0')
+			tests+=,verify:raw@sym53c8xx,cd
+			[ "$scenario" != x86_64-debug ] || tests+=,fail-atomic:verify:raw@sym53c8xx
+			;;
 		megasas) args+=(-device 'megasas,id=b3' -device 'scsi-hd,drive=megasas,bus=b3.0') tests+=,verify:raw@megaraid_sas ;;
 		megasas-gen2) args+=(-device 'megasas-gen2,id=b4' -device 'scsi-hd,drive=megasas-gen2,bus=b4.0') ;;
 		spapr) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=spapr,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;

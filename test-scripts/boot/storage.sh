@@ -3,7 +3,7 @@
 # All of test-scripts/guest/storage on one kernel; a second NVMe disk has metadata.
 storage() { # MACHINE SCENARIO
 	local cases=(null_blk brd zram loop stable_writes dm_linear dm_crypt dm_integrity dm_thin dm_ebs dm_log_writes
-		raid1 raid10 raid5 bcache btrfs erofs nbd nfs) ksft
+		raid1 raid10 raid5 bcache btrfs erofs nbd nfs nvme_fc) ksft
 	mkdir -p "$tmp/extra/ksft"
 	# ublk's server is the tree's own, and compiled for this architecture only.
 	if [[ $2 == x86_64* ]]; then

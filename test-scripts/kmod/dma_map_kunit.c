@@ -12,6 +12,7 @@
  * Out of tree on purpose: the same source is built against the base.
  */
 #include <kunit/test.h>
+#include <linux/blk-mq-dma.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/hash.h>
@@ -965,6 +966,166 @@ static void sg_tce_fails(struct kunit *test)
 }
 #endif
 
+/* Entries that only have a DMA address, as tables of dma-bufs may have */
+static void sg_without_page(struct kunit *test)
+{
+	struct scatterlist *sg;
+	struct sg_table sgt;
+	int i, round;
+
+	need(test, false);
+	KUNIT_ASSERT_EQ(test, 0, sg_alloc_table(&sgt, 5, GFP_KERNEL));
+	/* More often than bounce buffers or IOVA space would let us if it leaked */
+	for (round = 0; round < 2500; round++) {
+		edu->untrusted = domain && round % 2;	/* bounced there */
+		for_each_sgtable_sg(&sgt, sg, i)
+			sg_set_page(sg, pool + 16 * i, SZ_64K, 0);
+		sg = sgt.sgl;
+		for (i = 0; i < round % 5; i++)
+			sg = sg_next(sg);
+		sg_assign_page(sg, NULL);
+		KUNIT_ASSERT_EQ(test, -EINVAL,
+				dma_map_sgtable(&edu->dev, &sgt, DMA_BIDIRECTIONAL, 0));
+	}
+	sg_assign_page(sg, pool);
+	KUNIT_EXPECT_EQ(test, 0,
+			dma_map_sgtable(&edu->dev, &sgt, DMA_BIDIRECTIONAL, 0));
+	dma_unmap_sgtable(&edu->dev, &sgt, DMA_BIDIRECTIONAL, 0);
+	sg_free_table(&sgt);
+}
+
+#ifdef HAVE_RQ_RANGES
+/* A disk whose writes are mapped for edu, looked at through that, and done */
+
+#define RQ_SEGMENTS	128
+
+static struct {
+	struct kunit *test;
+	unsigned int joined, apart;
+	struct dma_iova_state state;
+	struct dma_range ranges[RQ_SEGMENTS];
+} rq_test;
+
+static void rq_check(struct request *rq, int nr)
+{
+	struct dma_range *r = rq_test.ranges;
+	struct kunit *test = rq_test.test;
+	size_t pos = 0, left, len;
+	struct req_iterator iter;
+	struct bio_vec bv;
+	u8 *from;
+
+	rq_for_each_bvec(bv, rq, iter) {
+		from = phys_to_virt(bvec_phys(&bv));
+		for (left = bv.bv_len; left; left -= len, from += len) {
+			dma_addr_t addr = r->addr + pos;
+
+			len = min3(left, r->len - pos,
+				   granule - (size_t)(addr & (granule - 1)));
+			KUNIT_EXPECT_TRUE(test, !memcmp(from, phys_to_virt(translate(addr)), len));
+			pos += len;
+			if (pos < r->len)
+				continue;
+			KUNIT_EXPECT_LE(test, r->len, (size_t)dma_get_max_seg_size(&edu->dev));
+			pos = 0;
+			r++;
+		}
+	}
+	KUNIT_EXPECT_PTR_EQ(test, r, rq_test.ranges + nr);
+}
+
+static blk_status_t rq_queue(struct blk_mq_hw_ctx *hctx,
+			     const struct blk_mq_queue_data *bd)
+{
+	struct request *rq = bd->rq;
+	int nr;
+
+	blk_mq_start_request(rq);
+	nr = blk_rq_dma_map_ranges(rq, &edu->dev, &rq_test.state,
+				   rq_test.ranges, blk_rq_nr_phys_segments(rq));
+	KUNIT_EXPECT_GT(rq_test.test, nr, 0);
+	if (nr > 0) {
+		rq_check(rq, nr);
+		if (dma_use_iova(&rq_test.state))
+			rq_test.joined++;
+		else
+			rq_test.apart++;
+		dma_unmap_phyrs(&edu->dev, NULL, &rq_test.state, rq_test.ranges,
+				nr, rq_dma_dir(rq), 0);
+	}
+	blk_mq_end_request(rq, nr > 0 ? BLK_STS_OK : BLK_STS_IOERR);
+	return BLK_STS_OK;
+}
+
+static const struct blk_mq_ops rq_ops = { .queue_rq = rq_queue };
+
+static void request_ranges(struct kunit *test)
+{
+	/* Of the queue and of the device */
+	static const unsigned int max_size[][2] = {
+		{ UINT_MAX, UINT_MAX }, { SZ_64K, SZ_64K }, { 6144, SZ_64K },
+	};
+	struct blk_mq_tag_set set = {
+		.ops = &rq_ops,
+		.nr_hw_queues = 1,
+		.queue_depth = 1,
+		.numa_node = NUMA_NO_NODE,
+	};
+	struct rnd_state rnd;
+	int i, n, nr, c;
+
+	need(test, false);
+	prandom_seed_state(&rnd, 5);
+	prandom_bytes_state(&rnd, pool_virt, POOL_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, blk_mq_alloc_tag_set(&set));
+	for (c = 0; c < ARRAY_SIZE(max_size); c++) {
+		struct queue_limits lim = {
+			.max_segments = RQ_SEGMENTS,
+			.max_segment_size = max_size[c][0],
+			.max_hw_sectors = POOL_SIZE / SECTOR_SIZE,
+		};
+		struct gendisk *disk = blk_mq_alloc_disk(&set, &lim, NULL);
+
+		if (IS_ERR(disk)) {
+			KUNIT_FAIL(test, "no disk: %pe", disk);
+			break;
+		}
+		strscpy(disk->disk_name, "rqranges");
+		set_capacity(disk, POOL_SIZE / SECTOR_SIZE);
+		dma_set_max_seg_size(&edu->dev, max_size[c][1]);
+		memset(&rq_test, 0, sizeof(rq_test));
+		rq_test.test = test;
+		for (n = 0; n < 500; n++) {
+			bool whole = n & 1;
+			struct bio *bio;
+
+			nr = 1 + prandom_u32_state(&rnd) % 24;
+			bio = bio_alloc(disk->part0, nr, REQ_OP_WRITE, GFP_KERNEL);
+			for (i = 0; i < nr; i++) {
+				u32 unit = whole ? PAGE_SIZE : SECTOR_SIZE;
+				u32 len = unit * (1 + prandom_u32_state(&rnd) % (SZ_32K / unit));
+				u32 at = unit * (prandom_u32_state(&rnd) % ((POOL_SIZE - len) / unit));
+
+				__bio_add_page(bio, pool + at / PAGE_SIZE, len, at % PAGE_SIZE);
+			}
+			KUNIT_EXPECT_EQ(test, 0, submit_bio_wait(bio));
+			bio_put(bio);
+		}
+		kunit_info(test, "segments up to %u: %u joined, %u apart\n",
+			   max_size[c][0], rq_test.joined, rq_test.apart);
+		KUNIT_EXPECT_GT(test, rq_test.apart, 100);
+		KUNIT_EXPECT_EQ(test, !!rq_test.joined, merges);
+		put_disk(disk);
+	}
+	blk_mq_free_tag_set(&set);
+}
+#else
+static void request_ranges(struct kunit *test)
+{
+	kunit_skip(test, "this kernel has no blk_rq_dma_map_ranges()");
+}
+#endif
+
 static struct kunit_case dma_map_phyrs_cases[] = {
 	KUNIT_CASE_SLOW(phyrs_random),
 	KUNIT_CASE_SLOW(phyrs_bounce),
@@ -973,6 +1134,8 @@ static struct kunit_case dma_map_phyrs_cases[] = {
 	KUNIT_CASE(iova_steps),
 	KUNIT_CASE(phyrs_tce_fails),
 	KUNIT_CASE(sg_tce_fails),
+	KUNIT_CASE(sg_without_page),
+	KUNIT_CASE(request_ranges),
 	{ }
 };
 
