@@ -5,12 +5,12 @@
 sg() { # MACHINE SCENARIO DISK...
 	local run=$dir/$1 machine=$1 scenario=$2 rc=0 args=() tests='' d
 	shift 2
-	mkdir -p "$run"
+	mkdir -p "$run" "$tmp/extra"
 	for d; do
 		truncate -s 64M "$tmp/$d"
 		args+=(-drive "file=$tmp/$d,if=none,id=$d,format=raw,cache=unsafe")
 		case $d in
-		sd) args+=(-device sdhci-pci -device 'sd-card,drive=sd') tests+=,verify:raw@mmcblk,mmc-test ;;
+		sd) args+=(-device sdhci-pci -device 'sd-card,drive=sd') tests+=,verify:raw@mmcblk,mmc-test,module:mmc_kunit+mmc_data_dma ;;
 		ahci) args+=(-device 'ich9-ahci,id=b0' -device 'ide-hd,drive=ahci,bus=b0.0') tests+=,verify:raw@ahci ;;
 		piix) args+=(-device 'piix3-ide,id=b1' -device 'ide-hd,drive=piix,bus=b1.0') tests+=,verify:raw@ata_piix ;;
 		lsi53c810)
@@ -25,7 +25,9 @@ sg() { # MACHINE SCENARIO DISK...
 		spapr) args+=(-device 'spapr-vscsi,id=b5' -device 'scsi-hd,drive=spapr,bus=b5.0') tests+=,verify:raw@ibmvscsi ;;
 		esac
 	done
-	qemu/run -t $((TIMEOUT - 30)) -o "$run" -q "${args[*]}" "$machine" "$scenario" "${tests#,}" >"$run/log" || rc=1
+	scripts/kmod -s "$linux" "$build/$scenario" "$tmp/extra" || return 1
+	qemu/run -t $((TIMEOUT - 30)) -o "$run" -e "$tmp/extra" -q "${args[*]}" \
+		-a 'kunit.enable=1 kunit.autorun=1 kunit.filter_glob=mmc_*' "$machine" "$scenario" "${tests#,}" >"$run/log" || rc=1
 	cat "$run/log"
 	cat "$run/verdict.ktap" >>"$dir/ktap"
 	return $rc
